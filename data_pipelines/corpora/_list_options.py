@@ -28,6 +28,8 @@ class ListOptions:
     name: str = ''  # of the corpus; '' is `folder`, or what the list's column `corpus` says
     # The class of each of the list's own words, folded; '' leaves its utterances out of training.
     class_by_word: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # The first line of the file with these classes, if it was taken as a word; '' if a header.
+    first_line: str = dataclasses.field(default='', compare=False)
     keeps_words: bool = False  # whether words that are not in the map are classes of their own
     column_names: Mapping[str, str] = dataclasses.field(default_factory=dict)  # ours: the list's
     scale: Scale = OUR_SCALE  # of the ratings

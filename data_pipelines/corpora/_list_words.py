@@ -16,50 +16,65 @@ from data_pipelines.wording import pluralize
 
 LEFT_OUT = 'other'  # the emotion of utterances that the user's map leaves out of training
 MAP_HEADERS = ('word', 'label', 'code')  # a first cell of a map that is no word of the list
+EXPECTED_MAP = (
+    'Expected two columns, the word of your list and its emotion, separated by a comma, a '
+    'semicolon or a tab, such as wut,angry'
+)
 MAX_NAME_LENGTH = 40  # of a class of the user's own
 MAX_LISTED = 20
 SAFE_WORD_PATTERN = re.compile(r'[\w .:+-]+')  # a shell takes it as it is between quotes
 SIMILARITY = 0.75  # of a misspelt word to the word that was meant
 
 
-def read_label_map(path: Path) -> dict[str, str]:
+class LabelMap(NamedTuple):
+    """What a file with the classes of words says."""
+
+    class_by_word: dict[str, str]  # of folded words; '' leaves utterances out of training
+    first_line: str  # as written, if it was taken as a word; '' if it is a header or empty
+
+
+def read_label_map(path: Path) -> LabelMap:
     """Returns the class of each word in a map: a CSV file of two columns, word and emotion.
 
     A first line 'word,emotion' is skipped. The class is one of our emotions, a name of the user's
     own, or '' for words that are left out of training. UserError if it is no such file.
     """
-    expected = (
-        'Expected two columns, the word of your list and its emotion, separated by a comma, a '
-        'semicolon or a tab, such as wut,angry'
-    )
+    text = _read_map_text(path)
+    class_by_word: dict[str, str] = {}
+    first_line = ''
+    for number, cells in enumerate(csv_files.split_rows(text), start=1):
+        cells = [labels.fold_word(cell) for cell in cells]
+        if not any(cells) or (number == 1 and cells[0] in MAP_HEADERS):
+            continue
+        if len(cells) != 2 or not cells[0]:
+            raise UserError(f'--labels {path}, line {number}: {",".join(cells)!r}. {EXPECTED_MAP}.')
+        word, name = cells
+        if number == 1:
+            first_line = text.splitlines()[0].strip()
+        if name:
+            check_class_name(name, f'--labels {path}, line {number}')
+        if class_by_word.setdefault(word, name) != name:
+            raise UserError(f'--labels {path} has two emotions for {word!r}. Remove one of them.')
+    if not class_by_word:
+        raise UserError(f'--labels {path} has no words. {EXPECTED_MAP}.')
+    return LabelMap(class_by_word, first_line)
+
+
+def _read_map_text(path: Path) -> str:
+    """Returns the text of a map; UserError if there is none, or it is not CSV in UTF-8."""
     if not path.is_file():
         raise UserError(
-            f'--labels {path} is not a file. {expected}; or --labels {AS_IS}, which makes every '
-            'word a class of its own.'
+            f'--labels {path} is not a file. {EXPECTED_MAP}; or --labels {AS_IS}, which makes '
+            'every word a class of its own.'
         )
     with open(path, 'rb') as file:
         kind = file_kinds.recognise(file.read(file_kinds.HEAD_BYTES))
     if kind is not None:
         raise UserError(f'--labels {path} is not CSV: {file_kinds.describe(kind)}.')
     try:
-        text = path.read_text(encoding='utf-8-sig')
+        return path.read_text(encoding='utf-8-sig')
     except UnicodeDecodeError:
         raise UserError(f'--labels {path} is not UTF-8. Save it as CSV in UTF-8.') from None
-    class_by_word: dict[str, str] = {}
-    for number, cells in enumerate(csv_files.split_rows(text), start=1):
-        cells = [labels.fold_word(cell) for cell in cells]
-        if not any(cells) or (number == 1 and cells[0] in MAP_HEADERS):
-            continue
-        if len(cells) != 2 or not cells[0]:
-            raise UserError(f'--labels {path}, line {number}: {",".join(cells)!r}. {expected}.')
-        word, name = cells
-        if name:
-            check_class_name(name, f'--labels {path}, line {number}')
-        if class_by_word.setdefault(word, name) != name:
-            raise UserError(f'--labels {path} has two emotions for {word!r}. Remove one of them.')
-    if not class_by_word:
-        raise UserError(f'--labels {path} has no words. {expected}.')
-    return class_by_word
 
 
 def check_class_name(name: str, place: str) -> None:
@@ -107,7 +122,7 @@ def read_words(source: Path, numbered_rows: list[tuple[int, dict]], options: Lis
             classes[word] = word_class
             if word_class.how == 'same' and word not in labels.EMOTIONS:
                 check_class_name(word, f'{source}, --labels {AS_IS}')
-    _print_unused_words(options.class_by_word, counts)
+    _print_unused_words(options, counts)
     _print_classes(source, classes, counts)
     for _, row in numbered_rows:
         word_class = classes.get(row.get('emotion') or '')
@@ -121,11 +136,22 @@ def own_classes(options: ListOptions, names: set[str]) -> set[str]:
     return own if options.keeps_words else own & set(options.class_by_word.values())
 
 
-def _print_unused_words(class_by_word: Mapping[str, str], counts: collections.Counter) -> None:
-    """Prints which words of the user's map are not in the list: probably they are misspelt."""
-    unused = [visible(word) for word in class_by_word if word not in counts]
+def _print_unused_words(options: ListOptions, counts: collections.Counter) -> None:
+    """Prints which words of the user's map are not in the list.
+
+    Probably they are misspelt; the one of the first line may be the header.
+    """
+    unused = [word for word in options.class_by_word if word not in counts]
+    first_word = next(iter(options.class_by_word), None)
+    if options.first_line and first_word in unused:
+        unused.remove(first_word)
+        print_text(
+            f'Line 1 of --labels ({options.first_line}) was taken as a word, which no row has. If '
+            'it is a header, write word,emotion.'
+        )
     if unused:
-        print_text(f'No row has the word {_join(unused)}, which --labels or --emotions names.')
+        words = _join([visible(word) for word in unused])
+        print_text(f'No row has the word {words}, which --labels or --emotions names.')
 
 
 def _print_classes(

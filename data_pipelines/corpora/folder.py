@@ -9,7 +9,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def make_options(
     settings: dict[str, Any] = {}
     arguments: list[str] = []
     if label_map is not None and label_map != AS_IS:
-        class_by_word = read_label_map(Path(label_map))
+        class_by_word, settings['first_line'] = read_label_map(Path(label_map))
         arguments += ['--labels', os.path.abspath(label_map)]
     elif label_map is not None:
         settings['keeps_words'] = True
@@ -150,14 +150,17 @@ def utterances_of_table(
     columns = rename_columns(table.columns, table.numbered_rows, renamed)
     check_columns(source, columns)
     remove_unknown(source, columns, table.numbered_rows)
+    written_words: dict[str, str] = {}
     for _, row in table.numbered_rows:
+        written = row.get('emotion') or ''
         fold_words(row)
+        written_words.setdefault(row.get('emotion') or '', written)
     read_words(source, table.numbered_rows, options)
     finder = PathFinder(folder)
     for _, row in table.numbered_rows:
         if row.get('path'):
             row['path'] = finder.find(row['path'])
-    check_rows(source, table.numbered_rows, options, finder.missing)
+    check_rows(source, table.numbered_rows, options, written_words, finder.missing)
     finder.check_folder()
     finder.print_changes()
     utterances = []
@@ -263,17 +266,22 @@ def check_rows(
     source: Path,
     numbered_rows: list[tuple[int, dict]],
     options: ListOptions,
+    written_words: Mapping[str, str],
     missing_paths: list[str],
 ) -> None:
     """Raises a UserError if there is no row, or rows have problems.
 
     The message has all that has to be corrected, also what would be no reason to refuse the list.
+    `written_words` has each emotion word as the list has it, by its folded form.
     """
     lines_by_problem = collections.defaultdict(list)
     names = {row.get('emotion') or '' for _, row in numbered_rows}
     classes = {*labels.EMOTIONS, *own_classes(options, names)}
     for number, row in numbered_rows:
         problem = find_problem(row, classes, options.scale)
+        if problem and problem.word:
+            word = written_words[problem.word]
+            problem = problem._replace(value=repr(word), word=word)
         if problem:
             lines_by_problem[problem].append(number)
     if lines_by_problem:

@@ -79,7 +79,7 @@ def test_an_option_says_more_than_the_map_of_labels(checkout):
 
 def test_words_are_checked_as_those_of_a_csv(checkout):
     (checkout / 'data/own/label_map.json').unlink()
-    with pytest.raises(UserError, match=r"unknown emotion 'w'.*--labels"):
+    with pytest.raises(UserError, match=r"unknown emotion 'W'.*--labels"):
         emobox.walk(checkout / 'data/own/own.jsonl', make_options('mine'))
 
 

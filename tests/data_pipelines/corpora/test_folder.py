@@ -286,9 +286,9 @@ def test_names_of_columns_may_have_what_cannot_be_seen(tmp_path):
 
 def test_own_words_and_codes_are_mapped_and_the_message_says_how(tmp_path):
     path = write_list(tmp_path, 'path,speaker,emotion\nx.wav,1,Angyr\ny.wav,2,0\nz.wav,2,sad\n')
-    with pytest.raises(UserError, match=r'--emotions "angyr=angry", and') as error:
+    with pytest.raises(UserError, match=r'--emotions "Angyr=angry", and') as error:
         folder.walk(path)
-    assert "Did you mean 'angry' for 'angyr'?" in str(error.value)
+    assert "Did you mean 'angry' for 'Angyr'?" in str(error.value)
     assert "after a comma, in the same way, '0' with an emotion" in str(error.value)
     pasted = re.search('--emotions "(.*?)"', str(error.value))[1]
     assert folder.make_options(emotions=pasted).class_by_word == {'angyr': 'angry'}
@@ -321,6 +321,31 @@ def test_a_map_gives_words_any_class_and_leaves_words_out(tmp_path, capsys):
     assert 'Left out of training, by --labels: 2: 1 row.' in printed
     assert 'Classes of your own: fröhlich und laut.' in printed
     assert "No row has the word '3'" in printed
+
+
+def test_a_header_of_a_map_that_was_taken_as_a_word_is_said(tmp_path, capsys):
+    """Not if some row has that word."""
+    map_file = tmp_path / 'map.csv'
+    map_file.write_text('Wort;Klasse\nzap;sad\nzup;fear\n')
+    options = folder.make_options(label_map=map_file)
+    folder.walk(write_list(tmp_path, 'path,speaker,emotion\na.wav,1,zap\n'), options)
+    printed = capsys.readouterr().out
+    assert 'Line 1 of --labels (Wort;Klasse) was taken as a word, which no row has.' in printed
+    assert 'If it is a header, write word,emotion.' in printed
+    assert "No row has the word 'zup', which" in printed
+    folder.walk(write_list(tmp_path, 'path,speaker,emotion\na.wav,1,WORT\n'), options)
+    assert 'Line 1' not in capsys.readouterr().out
+
+
+def test_an_unknown_word_is_shown_as_the_list_has_it(tmp_path):
+    """In the problem, in what may be meant and in the option to paste; small or not, one word."""
+    rows = 'a.wav,1,Q\nb.wav,1,q\nc.wav,1,Angrry\n'
+    with pytest.raises(UserError) as error:
+        folder.walk(write_list(tmp_path, 'path,speaker,emotion\n' + rows))
+    message = str(error.value)
+    assert "unknown emotion 'Q' in 2 rows (lines 2, 3)" in message
+    assert "Did you mean 'angry' for 'Angrry'?" in message
+    assert '--emotions "Angrry=angry"' in message
 
 
 def test_words_can_be_classes_as_they_are(tmp_path):
