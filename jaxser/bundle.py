@@ -1,13 +1,13 @@
 """Makes the model of a finished sweep: WORKDIR/model, which predicts without corpus or checkpoints.
 
   python -m jaxser.bundle --workdir runs/dann_demo
-      [--data data] [--upstream FOLDER] [--carry_upstream]
+      [--data data] [--upstream FOLDER] [--carry_upstream] [--setting "dann, lam = 0.3"]
 
-Training does this at its end; the command is for a sweep without a model. It takes the setting with
-the best mean dev UAR (a setting is what was swept, without seed and fold), and all its runs that
-did not diverge. The model averages their posteriors. Each run was trained without some of the
-speakers, so the average has no dev part of its own: its results and its temperature are those of
-the single runs.
+Training does this at its end; the command is for a sweep without a model, or to save another
+setting. It takes the setting with the best mean dev UAR (a setting is what was swept, without seed
+and fold) or that of --setting, and all its runs that did not diverge. The model averages their
+posteriors. Each run was trained without some of the speakers, so the average has no dev part of its
+own: its results and its temperature are those of the single runs.
 
 model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale;
                     under `speaker_enrolled` also prior/..., from which the offset of a speaker is
@@ -37,11 +37,20 @@ def main() -> None:
         action='store_true',
         help='copy the pretrained encoder into the folder of the model, if its licence allows that',
     )
+    parser.add_argument(
+        '--setting',
+        help='save this setting, e.g. "dann, lam = 0.3", as the page writes it (default: that with '
+        'the best dev UAR)',
+    )
     arguments = parser.parse_args()
     distributed.configure_jax()
     with exit_on_user_error():
         folder = bundle_model(
-            arguments.workdir, arguments.data, arguments.carry_upstream, arguments.upstream
+            arguments.workdir,
+            arguments.data,
+            arguments.carry_upstream,
+            arguments.upstream,
+            arguments.setting,
         )
         names = sorted(path.name for path in folder.iterdir())
         print(f'{folder}: {", ".join(names)}')

@@ -25,6 +25,7 @@ from jaxser.serving.ensemble import (
     EnsembleMember,
     choose_setting,
     ensemble_members,
+    find_setting,
     required_arrays,
 )
 from jaxser.serving.model import (
@@ -100,7 +101,13 @@ def _known_values(column: np.ndarray) -> list[str]:
     return sorted(set(column.tolist()) - {''})
 
 
-def bundle_model(path, data: str | None = None, carry_upstream: bool = False, upstream=None):
+def bundle_model(
+    path,
+    data: str | None = None,
+    carry_upstream: bool = False,
+    upstream=None,
+    setting: str | None = None,
+):
     """Makes the model of the finished sweep in `path`, unless it exists; returns its folder.
 
     Args:
@@ -108,11 +115,14 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
       data: where the shards are now, if they have been moved since training.
       carry_upstream: whether to copy the pretrained encoder into the model's folder.
       upstream: where that encoder is now, if it has been moved.
+      setting: the title of the setting to save, in place of a model of another setting; None for
+        the one with the best dev UAR.
 
     Raises:
-      UserError: the sweep is not finished, or the encoder is missing, wrong, or not needed.
+      UserError: the sweep is not finished, it has no such setting, or the encoder is missing,
+        wrong, or not needed.
     """
-    folder = build_model(path, data, upstream)
+    folder = build_model(path, data, upstream, setting)
     if upstream and not carry_upstream and not is_fine_tuned(read_model(folder).metadata):
         raise UserError(
             f'The sweep in {path} trains no pretrained encoder: leave out --upstream {upstream}, '
@@ -123,7 +133,9 @@ def bundle_model(path, data: str | None = None, carry_upstream: bool = False, up
     return folder
 
 
-def build_model(path, data: str | None = None, upstream: str | None = None):
+def build_model(
+    path, data: str | None = None, upstream: str | None = None, wanted: str | None = None
+):
     """Makes the model without copying an encoder; arguments and result as `bundle_model`."""
     workdir = Workdir.open(path, data, upstream)
     if upstream and workdir.config.model.name == 'fine_tuned':
@@ -135,19 +147,29 @@ def build_model(path, data: str | None = None, upstream: str | None = None):
             f'{path} contains no finished sweep (no results.json). Repeat the command that started '
             'it: training continues where it stopped.'
         )
-    if (folder / METADATA_FILE).exists():
+    with workdir.files.refuse_other_contents('results.json'):
+        setting = usual_setting = choose_setting(results)
+        if wanted is not None:
+            setting = find_setting(results, config_to_dict(workdir.config), wanted)
+    if (folder / METADATA_FILE).exists() and (wanted is None or _is_saved(folder, setting)):
         _add_enrolment(workdir, results)
         return folder
-    with workdir.files.refuse_other_contents('results.json'):
-        setting = choose_setting(results)
     ensemble = _restore_ensemble(workdir, setting)
     arrays = _stack_arrays(ensemble)
     weights = serialize_arrays(arrays)
     facts = _metadata(results, setting, ensemble, weights)
+    if setting != usual_setting:
+        facts['chosen_by'] = 'user'
     if is_fine_tuned(facts):
         facts['arrays'] = describe_arrays(arrays)
     workdir.save_model(weights, with_checksum(facts))
     return folder
+
+
+def _is_saved(folder, setting: ChosenSetting) -> bool:
+    """Returns whether the model in `folder` is that of a setting."""
+    saved = read_model(folder).metadata['row']
+    return all(saved.get(key) == setting.row[key] for key in summary.swept_keys(setting.row))
 
 
 def _add_enrolment(workdir: Workdir, results: dict) -> None:

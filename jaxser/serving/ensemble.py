@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from jaxser.analysis.finished import choose_model_row, finished_runs
+from data_pipelines.errors import UserError
+from jaxser.analysis import summary
+from jaxser.analysis.finished import choose_model_row, finished_runs, with_most_enrolled
 from jaxser.nn.encoder import make_dummy_batch
+from jaxser.runs import setting_title
 from jaxser.training import restore
 
 
@@ -34,6 +37,27 @@ def choose_setting(results: dict) -> ChosenSetting:
     """Returns the setting with the best mean dev UAR, and its runs that did not diverge."""
     row = choose_model_row(results['summary'], results['runs'])
     return ChosenSetting(row, finished_runs(results['runs'], row))
+
+
+def find_setting(results: dict, config: dict, wanted: str) -> ChosenSetting:
+    """Returns the setting with the title `wanted`, e.g. 'dann, lam = 0.3'; spaces do not matter.
+
+    UserError if the sweep has no such setting, or if all runs of it diverged.
+    """
+    settings = {}
+    for row in with_most_enrolled(results['summary']):
+        runs = finished_runs(results['runs'], row)
+        keys = [key for key in summary.swept_keys(row) if key != 'enrol']
+        if runs:
+            settings[setting_title(config | row, ['method', *keys])] = ChosenSetting(row, runs)
+    for title, setting in settings.items():
+        if title.replace(' ', '') == wanted.replace(' ', ''):
+            return setting
+    titles = ', '.join(f'"{title}"' for title in settings)
+    raise UserError(
+        f'--setting "{wanted}" is no setting of this sweep with a finished run. There are: '
+        f'{titles}.'
+    )
 
 
 def ensemble_members(

@@ -128,6 +128,7 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
         classes=metadata['classes'],
         protocol=metadata['protocol'],
         selection=analysis.results['selection'] if analysis else '',
+        chosen_by=metadata.get('chosen_by', ''),
         normalisation=metadata['normalisation'],
         split_sha256=metadata['split_sha256'],
     )

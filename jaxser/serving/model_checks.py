@@ -64,6 +64,7 @@ SCHEMA = {
     'versions': {str: (str, type(None))},
     'upstream?': {'name': str, 'format': int, 'sha256': str, 'folder?': str},
     'arrays?': {str: [(str, int)]},  # `describe_arrays`
+    'chosen_by?': str,  # 'user' if it is not the setting with the best dev UAR
     'runs?': [{'seed?': COUNT, 'fold?': COUNT}],
     'row?': {
         'seeds?': COUNT,

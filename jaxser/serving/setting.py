@@ -40,6 +40,8 @@ def describe_setting(metadata: dict) -> str:
     setting = _name_setting(metadata)
     if metadata['row'].get('dev_uar') is None:
         return f'The model is {setting}.'
+    if metadata.get('chosen_by') == 'user':
+        return f'The model is {setting}, chosen with --setting, not by dev UAR.'
     return f'The model is {setting}, chosen by dev UAR.'
 
 

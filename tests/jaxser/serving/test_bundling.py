@@ -9,8 +9,10 @@ import pytest
 
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.subsets import Subset
-from jaxser.serving import bundling
+from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.serving import bundling, model_card
 from jaxser.serving.model import read_model
+from jaxser.serving.setting import describe_setting
 from jaxser.training import restore
 from jaxser.workdir import Workdir
 
@@ -54,6 +56,26 @@ def test_a_model_is_made_once(swept):
     stamp = (swept / 'model' / 'model.json').stat().st_mtime_ns
     bundling.bundle_model(swept)
     assert (swept / 'model' / 'model.json').stat().st_mtime_ns == stamp
+
+
+def test_another_setting_can_be_saved(swept, tmp_path):
+    """In place of the model; a setting that the sweep lacks is refused with the list of all."""
+    workdir = shutil.copytree(swept, tmp_path / 'copy')
+    saved = read_model(workdir).metadata['row']['lam']
+    (other,) = {0.0, 0.5} - {saved}
+    with pytest.raises(UserError, match=r'are: "dann, lam = 0", "dann, lam = 0\.5"\.'):
+        bundling.bundle_model(workdir, setting='dann, lam = 7')
+    bundling.bundle_model(workdir, setting=f'dann,lam={other:g}')
+    model = read_model(workdir)
+    assert (model.metadata['row']['lam'], model.metadata['chosen_by']) == (other, 'user')
+    assert {run['lam'] for run in model.metadata['runs']} == {other}
+    assert describe_setting(model.metadata).endswith('chosen with --setting, not by dev UAR.')
+    analysis = SweepAnalysis(read_finished_sweep(workdir))
+    assert 'chosen by a person' in model_card.data_section(model.metadata, analysis)
+    bundling.bundle_model(workdir)
+    assert read_model(workdir).metadata['row']['lam'] == other, 'it stays without --setting'
+    bundling.bundle_model(workdir, setting=f'dann, lam = {saved:g}')
+    assert 'chosen_by' not in read_model(workdir).metadata
 
 
 def test_a_sweep_that_is_not_finished_is_refused(swept, tmp_path):
