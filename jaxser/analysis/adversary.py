@@ -29,6 +29,9 @@ COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a
 # Methods that forget a domain without a head that is trained against the encoder.
 METHODS_WITHOUT_HEAD = ('similarity', 'projection', 'leace')
 
+# What to try after a collapsed run: with little training, a coefficient has much effect early.
+COLLAPSED_HINT = 'train for more epochs, or lower lam'
+
 # What to try after an inert run, by method.
 SIMILARITY_HINT = 'config.method = similarity, which has no head'
 INERT_HINTS = {

@@ -25,7 +25,10 @@ MIN_DIFFERENCE_SCALE = 0.2
 def benefit_answer(facts: Facts) -> Answer:
     """Returns whether the setting recognises emotions better than plain training."""
     rules = (no_figures, _has_nothing_to_compare, _lost_the_emotion, _differs_from_plain)
-    return first_answer(rules, facts)
+    answer = first_answer(rules, facts)
+    if facts.short_training:
+        answer = answer._replace(sentences=[*answer.sentences, facts.short_training])
+    return answer
 
 
 def _has_nothing_to_compare(facts: Facts) -> Answer | None:

@@ -28,6 +28,8 @@ class Facts(NamedTuple):
     audit: dict
     hint: str  # what to try if the method is inert
     path: str = ''  # of the workdir
+    rough: str = ''  # a warning, if leakage was measured on few utterances
+    short_training: str = ''  # a warning, if plain training should have lasted longer
 
 
 class Answer(NamedTuple):

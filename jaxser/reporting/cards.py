@@ -8,14 +8,17 @@ amber  not shown, only in part, or worse; an inert method, too few speakers, a r
 green  shown: better, nearly all forgotten, or no check found anything
 """
 
+from data_pipelines.wording import pluralize
 from jaxser.analysis.adversary import inert_hint
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.reporting.benefit_card import benefit_answer, benefit_scales
 from jaxser.reporting.card_facts import RED, Answer, Card, Facts
 from jaxser.reporting.forgetting_card import forgetting_answer, leakage_scales
+from jaxser.reporting.formats import rough_leakage_note
 from jaxser.reporting.split_card import split_answer
 
 INVALID_SENTENCE = 'The split leaks: training and test overlap, so this figure is not valid.'
+NEAR_CHANCE = 0.2  # of the way from chance to UAR 1; below it, plain training has learned little
 # Above every section with results, if the split leaks.
 INVALID_SECTION = 'Not valid: the split leaks.'
 
@@ -61,6 +64,30 @@ def collect_facts(analysis: SweepAnalysis) -> Facts:
         audit=analysis.results.get('audit', {}),
         hint=hint,
         path=str(analysis.path),
+        rough=rough_leakage_note(analysis.runs),
+        short_training=short_training_note(analysis),
+    )
+
+
+def short_training_note(analysis: SweepAnalysis) -> str:
+    """Returns a warning if plain training ended too early: near chance, with dev UAR still rising.
+
+    It was rising where the last epoch had the best dev UAR, in most runs.
+    """
+    row = analysis.best_row if analysis.is_all_plain else analysis.plain_row
+    epochs = analysis.config.get('train', {}).get('epochs')
+    if not row or not epochs or analysis.results['selection'] != 'best dev UAR':
+        return ''
+    if row['uar'] - analysis.chance >= NEAR_CHANCE * (1 - analysis.chance):
+        return ''
+    runs = analysis.complete_runs(row)
+    if 2 * sum(run['epoch'] == epochs for run in runs) <= len(runs):
+        return ''
+    steps = analysis.results.get('steps')  # results of earlier versions lack it
+    length = pluralize(steps, 'step') if steps else pluralize(epochs, 'epoch')
+    return (
+        f'Training was short ({length}), and dev UAR was still rising: train for more epochs '
+        'before you judge.'
     )
 
 

@@ -3,7 +3,10 @@
 Each rule is a function of the facts that returns an answer or None. The first answer counts.
 """
 
+import numpy as np
+
 from data_pipelines.wording import pluralize
+from jaxser.analysis.adversary import COLLAPSED_HINT
 from jaxser.analysis.leakage import is_biased_low, strongest_recall, unseen_question
 from jaxser.reporting.card_facts import (
     AMBER,
@@ -54,7 +57,10 @@ def forgetting_answer(facts: Facts) -> Answer:
         _forgot_in_runs,
         _forgot_by_intervals,
     )
-    return first_answer(rules, facts)
+    answer = first_answer(rules, facts)
+    if facts.rough:
+        answer = answer._replace(sentences=[*answer.sentences, facts.rough])
+    return answer
 
 
 def _not_measured(facts: Facts) -> Answer | None:
@@ -83,7 +89,10 @@ def _has_collapsed(facts: Facts) -> Answer | None:
     if not collapsed:
         return None
     found = f'{collapsed} of {pluralize(runs, "run")} collapsed'
-    sentences = [f'{found}: the emotion was forgotten too, or the run diverged.']
+    sentences = [
+        f'{found}: the emotion was forgotten too, or the run diverged.',
+        f'Next: {COLLAPSED_HINT}.',
+    ]
     if 2 * collapsed >= runs:
         return Answer(RED, 'Collapsed', sentences)
     return Answer(AMBER, 'Unstable', sentences + _recognition_sentences(facts))
@@ -254,7 +263,9 @@ def _recognition_sentences(facts: Facts) -> list[str]:
     """Returns how often the strongest attacker is right, beside plain training and chance."""
     sentences = []
     for question, answer in _headline_answers(facts).items():
-        levels = [f'by guessing: {format_percent(answer["chance"])}']
+        levels = [
+            f'by guessing: {format_percent(answer["chance"])}{_chance_reason(facts, question)}'
+        ]
         plain = _leakage(facts.plain, question) if facts.plain else None
         if plain:
             levels.insert(0, f'after plain training: {format_percent(strongest_recall(plain))}')
@@ -271,6 +282,19 @@ def _recognition_sentences(facts: Facts) -> list[str]:
                 f'recordings of them): {recall}.'
             )
     return sentences
+
+
+def _chance_reason(facts: Facts, question: str) -> str:
+    """Returns why chance of unseen speakers differs from that of training speakers; '' if not."""
+    answers = _headline_answers(facts)
+    chance = answers[question]['chance']
+    trained = answers.get(facts.domain)
+    if question == facts.domain or not trained or np.isclose(chance, trained['chance']):
+        return ''
+    domains = PLURALS.get(facts.domain, facts.domain)
+    count = 1 / chance
+    about = '' if np.isclose(count, round(count)) else 'about '
+    return f', because each fold has {about}{round(count)} unseen {domains}'
 
 
 def leakage_scales(facts: Facts) -> list[Scale]:

@@ -7,6 +7,7 @@ import rich.table
 from data_pipelines.terminal import format_table, print_text
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
+from jaxser.analysis.adversary import COLLAPSED_HINT
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_clear
@@ -19,14 +20,11 @@ from jaxser.reporting.formats import (
     format_number,
     format_shared,
     format_verdicts,
+    rough_leakage_note,
     split_cells,
 )
 from jaxser.runs import format_setting, run_label, synthetic_note
 from jaxser.workdir_files import write_whole
-
-# With fewer held-out utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
-# error is above 0.09.
-MIN_HELD_OUT = 30
 
 LEGEND_WIDTH = 110  # characters of a line
 
@@ -155,7 +153,7 @@ def _legend(results: dict) -> list[str]:
     lines += _leakage_legend(results)
     if any(summary.collect(rows, 'adversary')):
         lines.append(textwrap.fill(f'verdicts, number of runs: {VERDICTS_NOTE}', LEGEND_WIDTH))
-        lines += _inert_hints(results['runs'])
+        lines += _next_steps(results['runs'])
     return lines
 
 
@@ -185,14 +183,27 @@ def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bo
     ]
 
 
-def _inert_hints(runs: list[dict]) -> list[str]:
-    """Returns a line for each way out of inert runs, as their verdicts name them."""
+def _next_steps(runs: list[dict]) -> list[str]:
+    """Returns lines on what to try: after collapsed runs, then after inert ones.
+
+    For the inert ones there is a line for each hint, as their verdicts name them. Runs that
+    diverged are listed elsewhere.
+    """
+    lines = []
+    collapsed = 0
+    for run in runs:
+        verdict = (run.get('adversary') or {}).get('verdict')
+        collapsed += verdict == 'collapsed' and run['status'] == 'ok'
+    if collapsed:
+        lines.append(f'{pluralize(collapsed, "run")} collapsed: first {COLLAPSED_HINT}.')
     hints = {}
     for run in runs:
         hint = (run.get('adversary') or {}).get('next')
         if hint:
             hints.setdefault(hint, []).append(run)
-    return [f'{pluralize(len(inert), "inert run")}: {hint}.' for hint, inert in hints.items()]
+    for hint, inert in hints.items():
+        lines.append(f'{pluralize(len(inert), "inert run")}: {hint}.')
+    return lines
 
 
 def _leakage_legend(results: dict) -> list[str]:
@@ -207,7 +218,10 @@ def _leakage_legend(results: dict) -> list[str]:
         'representation, tested on utterances on which it was not fitted; mean of the folds). '
         'chance: that of guessing.',
     ]
-    lines += _input_note(results['summary']) + _rough_note(results['runs'])
+    lines += _input_note(results['summary'])
+    rough = rough_leakage_note(results['runs'])
+    if rough:
+        lines.append(rough)
     if any(is_biased_low(answer) for answer in answers):
         lines.append(
             'seen: tested on utterances that the encoder was trained on; biased low '
@@ -231,21 +245,6 @@ def _input_note(rows: list[dict]) -> list[str]:
         if recall:
             parts.append(f'{question_title(question)} {recall}')
     return [f'Leakage from the input alone: {", ".join(parts)}.'] if parts else []
-
-
-def _rough_note(runs: list[dict]) -> list[str]:
-    """Returns a line with a warning if leakage was measured on few utterances."""
-    fewest = None
-    for run in runs:
-        answer = (run.get('probe') or {}).get('speaker')
-        if answer and (fewest is None or answer['n'] < fewest['n']):
-            fewest = answer
-    if fewest is None or fewest['n'] >= MIN_HELD_OUT:
-        return []
-    return [
-        f'All leakage of this sweep is rough: one run was probed on only {fewest["n"]} held-out '
-        f'utterances of {fewest["classes"]} speakers.'
-    ]
 
 
 def _missing_runs(results: dict, swept: list[str]) -> list[str]:

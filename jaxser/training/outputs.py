@@ -173,6 +173,7 @@ def make_results(
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'seconds': round(seconds, 1),
         'seconds_of_training': round(training_seconds, 1),
+        'steps': task.steps_per_epoch * config.train.epochs,  # of a run
         'groups': groups,
         'runs': runs,
         'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),

@@ -1,5 +1,8 @@
 """Tests of the three cards: the status and the sentence of every case."""
 
+import json
+from pathlib import Path
+
 import pytest
 from helpers import finished_sweeps
 from helpers.finished_sweeps import CLEAN_AUDIT, LEAKY_AUDIT, write_sweep
@@ -93,7 +96,7 @@ BALANCED, INERT, WINNING = {'balanced': 4}, {'inert': 4}, {'winning': 4}
             {},
             'amber',
             'Unstable',
-            '1 of 4 runs collapsed',
+            'Next: train for more epochs, or lower lam.',
         ),
         (
             make_row(answer(0.2, LOWER, withheld=False), None, BALANCED),
@@ -203,6 +206,44 @@ def test_did_it_forget(best, keys, status, short, sentence):
     found = forgetting_card.forgetting_answer(make_facts(best, **keys))
     assert (found.status, found.answer) == (status, short)
     assert sentence in ' '.join(found.sentences)
+
+
+def test_chance_of_unseen_speakers_has_its_reason_where_it_differs():
+    for chance, reason in (
+        (0.5, 'by guessing: 50 %, because each fold has 2 unseen speakers)'),
+        (0.4, 'by guessing: 40 %, because each fold has about 2 unseen speakers)'),
+        (0.2, 'by guessing: 20 %)'),
+    ):
+        best = make_row(answer(0.4, LOWER), answer(0.505, LOWER, chance=chance), BALANCED)
+        found = forgetting_card.forgetting_answer(make_facts(best))
+        assert reason in ' '.join(found.sentences)
+
+
+def test_rough_leakage_and_short_training_are_on_the_cards(tmp_path, monkeypatch):
+    """From 26 withheld utterances; plain training near chance whose last epoch is the best."""
+    monkeypatch.setitem(finished_sweeps.CORRECT_SHARE, 0.0, 0.4)
+    write_sweep(tmp_path / 'w', config={'train': {'epochs': 2}}, steps=8)
+    file = tmp_path / 'w' / 'results.json'
+    results = json.loads(file.read_text())
+    results['runs'][0]['probe']['speaker']['n'] = 26
+    file.write_text(json.dumps(results))
+    forgetting, benefit, _ = read_cards(tmp_path / 'w')
+    rough = 'one run was probed on only 26 withheld utterances of 5 speakers.'
+    assert rough in ' '.join(forgetting.answer.sentences)
+    short = 'Training was short (8 steps), and dev UAR was still rising'
+    assert short in ' '.join(benefit.answer.sentences)
+    write_sweep(tmp_path / 'longer', config={'train': {'epochs': 3}}, steps=12)
+    forgetting, benefit, _ = read_cards(tmp_path / 'longer')
+    assert 'Training was short' not in ' '.join(benefit.answer.sentences)
+    assert 'rough' not in ' '.join(forgetting.answer.sentences)
+    monkeypatch.setitem(finished_sweeps.CORRECT_SHARE, 0.0, 0.6)
+    write_sweep(tmp_path / 'good', config={'train': {'epochs': 2}}, steps=8)
+    _, benefit, _ = read_cards(tmp_path / 'good')
+    assert 'Training was short' not in ' '.join(benefit.answer.sentences)
+
+
+def read_cards(path: Path) -> list[card_facts.Card]:
+    return cards.make_cards(SweepAnalysis(read_finished_sweep(path)))
 
 
 @pytest.mark.parametrize(

@@ -70,17 +70,18 @@ def test_with_few_speakers_there_are_no_columns_of_intervals(tmp_path, capsys):
 def test_leakage_on_few_held_out_utterances_is_called_rough(tmp_path, capsys):
     """With five training utterances per class, a run may hold out one utterance of a speaker."""
     rows = [make_row(lam=0.0) | {'probe': {'speaker': SPEAKER_ANSWER}}]
+    withheld = SPEAKER_ANSWER | {'withheld': True}
     for held_out, is_rough in ((18, True), (30, False)):
         runs = [
             {**FINISHED, 'probe': {'speaker': SPEAKER_ANSWER | {'n': 60}}},
-            {**FINISHED, 'probe': {'speaker': SPEAKER_ANSWER | {'n': held_out}}},
+            {**FINISHED, 'probe': {'speaker': withheld | {'n': held_out}}},
             {**FINISHED, 'probe': None},
         ]
         terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
         printed = capsys.readouterr().out
         assert 'Leakage from the input alone: training speakers 0.900 (linear).' in printed
         note = (
-            'All leakage of this sweep is rough: one run was probed on only 18 held-out utterances '
+            'All leakage of this sweep is rough: one run was probed on only 18 withheld utterances '
             'of 6 speakers.'
         )
         assert (note in printed.splitlines()) == is_rough
@@ -156,6 +157,11 @@ def test_leakage_of_training_and_unseen_speakers_is_that_of_the_strongest_attack
     assert 'seen: tested on utterances that the encoder was trained on; biased low' in printed
     assert 'significantly below chance, which is a leak' in printed
     assert '1 inert run: try another lam.' in printed
+    runs.append({**FINISHED, 'probe': probe, 'adversary': {'verdict': 'collapsed'}})
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+    printed = ' '.join(capsys.readouterr().out.split())
+    first = '1 run collapsed: first train for more epochs, or lower lam.'
+    assert f'{first} 1 inert run: try another lam.' in printed
     assert 'training speakers 0.900 (linear), unseen speakers 1.000 (RBF).' in printed
     assert 'neither of training speakers nor of unseen speakers' in printed
     assert 'undecided (plain training does not leak' in printed
