@@ -29,6 +29,9 @@ from jaxser.reporting.plotting import (
 )
 from jaxser.runs import setting_title, synthetic_note
 
+# Of the legend below a map, in inches; the width of a letter is that of capitals on average.
+LEGEND_MARK_WIDTH, LEGEND_LETTER_WIDTH, LEGEND_LINE = 0.6, 0.08, 0.18
+MAX_LEGEND_LETTERS = 36
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 TRADEOFF_LEGEND_COLUMNS = 2  # per panel
 MAX_COLUMN_LETTERS = 26  # of a name in these columns; longer names are in one column
@@ -366,14 +369,18 @@ class RepresentationMap(NamedTuple):
 
 def draw_representation_map(representation: RepresentationMap, title: str, by: str):
     """Draws a map coloured by emotion or by speaker; test utterances as crosses."""
-    figure, ((axes,),) = make_figure(PANEL_WIDTH, 4.2)
     labels = {'emotion': representation.emotion_N, 'speaker': representation.speaker_N}
+    longest = max(map(len, np.unique(labels[by]).tolist()), default=0)
+    width = LEGEND_MARK_WIDTH + LEGEND_LETTER_WIDTH * min(longest, MAX_LEGEND_LETTERS)
+    columns = int(np.clip(PANEL_WIDTH / width, 1, 4))
+    rows = min(len(np.unique(labels[by])), MAX_NAMED_SPEAKERS) / columns
+    figure, ((axes,),) = make_figure(PANEL_WIDTH, 3.7 + LEGEND_LINE * np.ceil(rows))
     _draw_map(axes, representation, labels[by])
     title = '\n'.join(textwrap.wrap(title, 40))
     axes.set(title=f'{title}\nby {by}', xticks=[], yticks=[])
     _, names = axes.get_legend_handles_labels()
     if len(names) <= MAX_NAMED_SPEAKERS:
-        legend_below(figure, columns=4)
+        legend_below(figure, columns)
     return figure
 
 
@@ -396,7 +403,12 @@ def _draw_map(axes, representation: RepresentationMap, label_N: np.ndarray) -> N
 
 
 def _legend_label(name: str) -> str:
-    """Returns a name that matplotlib does not leave out of the legend, as it does with '_a'."""
+    """Returns a name that matplotlib does not leave out of the legend, as it does with '_a'.
+
+    Of a long one, the end is left out.
+    """
+    if len(name) > MAX_LEGEND_LETTERS:
+        name = f'{name[: MAX_LEGEND_LETTERS - 1]}…'
     return f'{ZERO_WIDTH_SPACE}{name}' if name.startswith('_') else name
 
 

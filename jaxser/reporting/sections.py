@@ -149,7 +149,8 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
         f'{best_title} minus {plain_title}, speaker by speaker, folds pooled, mean over seeds: '
         f'{pluralize(gains, "speaker")} with a higher UAR, {losses} with a lower one. Bars of '
         "speakers: about 95 %, from the spread of the speaker's utterances. Blue: the bar is above "
-        '0; orange: below 0; of many speakers, some are so by chance.',
+        '0; orange: below 0; grey: no interval, or it includes 0. Of many speakers, some are blue '
+        'or orange by chance.',
         _forest_pictures(rows, overall_row),
     )
     return Section(name, title, body)

@@ -268,6 +268,21 @@ def test_speakers_whose_names_begin_with_an_underscore_are_in_the_legend():
     assert [text.get_text().strip('\u200b') for text in legend.get_texts()] == ['_a', 'b']
 
 
+@pytest.mark.parametrize('letters', [1, 8, 14, 30, 90])
+def test_the_legend_of_a_map_is_not_cut_off(letters):
+    """Longer names have fewer columns."""
+    names = [f'{n:02d}' + ('SPEAKER_' * 20)[:letters] for n in range(10)]
+    speaker_N = np.array(names)
+    positions = np.random.default_rng(0).normal(size=(10, 2))
+    shown = figures.RepresentationMap(positions, speaker_N, speaker_N, np.zeros(10, bool))
+    figure = figures.draw_representation_map(shown, 'dann', 'speaker')
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 <= box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 <= box.y1 < figure.axes[0].get_window_extent().y0
+    assert figure.axes[0].get_window_extent().height > 100
+
+
 def test_epochs_are_whole_numbers():
     curves = {'a': {'emotion_loss': [1.0, 0.5, 0.4]}}
     figure = figures.draw_training_metric('emotion_loss', curves, {}, ['a'], ())
