@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_pipelines.corpora import corpus_names
+from data_pipelines.corpora import _list_columns, corpus_names
 
 ROOT = Path(__file__).parents[2]
 MAX_MEAN_WORDS = 16  # words of a sentence, on average over a page
@@ -91,3 +91,10 @@ def test_every_corpus_is_in_the_table_of_corpora():
     text = (ROOT / 'docs' / 'guide' / 'corpora.md').read_text()
     for name in corpus_names():
         assert re.search(rf'^\| `{name}[` ]', text, re.MULTILINE), name
+
+
+def test_every_name_of_a_column_is_in_the_table_of_your_own_data():
+    """The names that `prepare folder` understands."""
+    text = (ROOT / 'docs' / 'guide' / 'data.md').read_text()
+    for column, names in _list_columns.OTHER_NAMES.items():
+        assert f'| `{column}` | {", ".join(names.split())} |' in text
