@@ -42,7 +42,7 @@ ARROW = FileKind('a Feather or Arrow file', 'save it as CSV (UTF-8)')
 SQLITE = FileKind('an SQLite database', 'save the table as CSV (UTF-8)')
 RTF = FileKind('a document of a word processor (RTF)', 'save it as plain text (UTF-8)')
 BINARY = FileKind('no text, as it has zero bytes', 'name the right file, or save it as CSV (UTF-8)')
-TEXT = FileKind('a text', 'name the right file, or download it again')
+TEXT = FileKind('a text file', 'name the right file, or download it again')
 ZEROS = FileKind('nothing but zero bytes', 'copy or download it again')
 
 # The first bytes of each kind; the longer ones of a common beginning come first.

@@ -158,7 +158,18 @@ def _list_differences(stored: dict, config) -> list[str]:
             differing_keys.append(key)
     if len(differing_keys) > 1 and earlier.MARK in differing_keys:
         differing_keys.remove(earlier.MARK)  # the user's own changes say more
-    return [f'{key} was {old.get(key)}, is {new.get(key)}' for key in differing_keys]
+    differences = []
+    for key in differing_keys:
+        was, is_now = _format_option(old.get(key)), _format_option(new.get(key))
+        differences.append(f'{key} was {was}, is {is_now}')
+    return differences
+
+
+def _format_option(value) -> str:
+    """Returns a value as the command line takes it: lists have commas."""
+    if isinstance(value, list):
+        return ','.join(map(str, value)) or '()'
+    return str(value)
 
 
 def _read_config(file):

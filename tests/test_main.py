@@ -398,7 +398,7 @@ def test_the_workdir_of_another_configuration_is_an_error(data, workdir):
     """Results are never mixed; the message names the key that differs."""
     arguments = (TINY, f'--config.data.dir={data}', f'--workdir={workdir}')
     status, output = run(*arguments, '--config.sweep.lr=0.5')
-    assert_user_error(status, output, 'sweep.lr was [0.01], is [0.5]')
+    assert_user_error(status, output, 'sweep.lr was 0.01, is 0.5')
 
 
 def test_a_workdir_over_other_data_is_an_error(data, workdir, tmp_path):

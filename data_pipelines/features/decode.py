@@ -235,6 +235,8 @@ def read_content(utterance: Utterance, content: Content) -> tuple[np.ndarray, in
         return cut_segment(utterance, samples, rate)
     kind = file_kinds.recognise_text(head)
     if kind is not None and not head.startswith(b'NIST'):
+        if kind is file_kinds.TEXT:
+            raise Rejection(f'not audio: {kind.name}: {kind.advice}')
         raise Rejection(f'unreadable: {file_kinds.describe(kind)}')
     return read_single(utterance, content, utterance.path)
 

@@ -186,7 +186,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
     if not analysis or row['uar'] is None:
         return ''
     counts_ZxSxCxC = analysis.confusion_counts(row)
-    groups, lowest = [], []
+    groups, lowest, lowest_speaker = [], [], ''
     for kind in GROUP_KINDS:
         speaker_masks = analysis.speaker_groups(kind)
         if len(speaker_masks) < 2:
@@ -197,7 +197,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
         lowest_name = min(estimates, key=lambda name: estimates[name].value)
         lowest_uar = format_number(estimates[lowest_name].value)
         if kind == 'speaker':  # a person, who is not named
-            lowest.append(f'a speaker ({lowest_uar})')
+            lowest_speaker = lowest_uar
             continue
         lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_uar})')
         for name, estimate in estimates.items():
@@ -205,9 +205,11 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
             uar = format_number(estimate.value)
             interval = format_interval(estimate.ci95)
             groups.append(Group(kind, name, name == lowest_name, speakers, uar, interval))
-    if not lowest:
+    if not lowest and not lowest_speaker:
         return 'There is only one group.'
-    return render('groups', groups=groups, lowest=lowest, enrolled=enrolled)
+    return render(
+        'groups', groups=groups, lowest=lowest, lowest_speaker=lowest_speaker, enrolled=enrolled
+    )
 
 
 def leakage_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:

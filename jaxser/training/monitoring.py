@@ -33,6 +33,8 @@ SCORING_COST = 1 / 3
 
 MAX_LISTED_RUNS = 3
 
+COUNTED_KEYS = {'method': 'methods', 'seed': 'seeds'}  # the plurals of keys that are words
+
 
 def domain_entropies(table, fold, domains: tuple[str, ...]) -> dict[str, float]:
     """Returns the entropy in nats of each domain, among the utterances on which its head trains.
@@ -144,18 +146,23 @@ def print_plan(config, task, programs: list) -> None:
             f'The audit is of the whole training part, before {", ".join(subset_keys)}.'
         )
     normalise = config.data.normalise
-    counts = [pluralize(len(task.folds), 'fold')]
-    for key in task.label_keys:
-        count = len(distinct_values(runs, key))
-        if count > 1:
-            counts.append(f'{count} {key}')
     distributed.log(
         f'Features normalised by {normalise}{NORMALISATIONS[normalise]}. '
         f'{pluralize(len(runs), "run")} in {pluralize(len(programs), "program")}: '
-        f'{", ".join(counts)}; {pluralize(config.train.epochs, "epoch")} of '
+        f'{describe_counts(task)}; {pluralize(config.train.epochs, "epoch")} of '
         f'{pluralize(task.steps_per_epoch, "step")}; '
         f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
+
+
+def describe_counts(task) -> str:
+    """Returns how many folds and values of each swept key there are: '10 folds, 2 methods'."""
+    counts = [pluralize(len(task.folds), 'fold')]
+    for key in task.label_keys:
+        count = len(distinct_values(task.runs, key))
+        if count > 1:
+            counts.append(f'{count} {COUNTED_KEYS.get(key, key)}')
+    return ', '.join(counts)
 
 
 def print_grouping(trainer) -> None:

@@ -93,7 +93,9 @@ def test_another_sweep_does_not_continue_an_earlier_one(change, workdir):
     config.sweep.update(change)
     assert continue_earlier_sweep(folder, config) is config
     (key,) = change
-    with pytest.raises(UserError, match=f'contains another sweep .sweep.{key} was'):
+    value = ','.join(map(str, change[key]))
+    named = f'contains another sweep .sweep.{key} was .*, is {value}[;)]'
+    with pytest.raises(UserError, match=named):
         Workdir(folder, config)
 
 

@@ -104,7 +104,7 @@ def test_good_files_are_answered_and_bad_ones_are_named(swept, folder, tmp_path)
     assert len(answers[2]['windows']) == 119
     assert [answer['error'] for answer in answers[3:]] == [
         'empty: 0 bytes',
-        'unreadable: it is a text: name the right file, or download it again',
+        'not audio: a text file: name the right file, or download it again',
         'missing',
     ]
     assert b'3 of 6 files could not be predicted' in command.stderr

@@ -224,18 +224,18 @@ LFS_POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsiz
 @pytest.mark.parametrize(
     ('content', 'reason'),
     [
-        (LFS_POINTER, 'it is a Git LFS pointer.*git lfs pull'),
-        (b'<!DOCTYPE html><html></html>', 'it is a web page.*download'),
-        (b'PK\x03\x04' + bytes(60), 'it is a ZIP archive: unpack it'),
-        (b'404: Not Found\n', 'it is a text: '),
-        ('Sprecher'.encode('utf-16'), 'it is text in UTF-16'),
-        (bytes(5000), 'it is nothing but zero bytes'),
-        (b'\xf0\x7e\x00\x01' + bytes(range(90)), 'it is a MIDI sample dump'),
+        (LFS_POINTER, 'unreadable: it is a Git LFS pointer.*git lfs pull'),
+        (b'<!DOCTYPE html><html></html>', 'unreadable: it is a web page.*download'),
+        (b'PK\x03\x04' + bytes(60), 'unreadable: it is a ZIP archive: unpack it'),
+        (b'404: Not Found\n', 'not audio: a text file: '),
+        ('Sprecher'.encode('utf-16'), 'unreadable: it is text in UTF-16'),
+        (bytes(5000), 'unreadable: it is nothing but zero bytes'),
+        (b'\xf0\x7e\x00\x01' + bytes(range(90)), 'unreadable: it is a MIDI sample dump'),
     ],
 )
 def test_what_is_no_audio_is_called_what_it_is(content, reason, tmp_path):
     (tmp_path / 'a.wav').write_bytes(content)
-    with pytest.raises(Rejection, match=f'unreadable: {reason}'):
+    with pytest.raises(Rejection, match=f'^{reason}'):
         decode.decode(make_utterance(tmp_path / 'a.wav'), SPEC)
 
 

@@ -133,7 +133,7 @@ def test_a_text_opens_no_other_file_and_no_address(suffix, text, tmp_path):
     write_compressed(tmp_path / 'secret.mp4', 'aac', 16_000)
     path = tmp_path / f'a{suffix}'
     path.write_text(text.format(tmp_path / 'secret.mp4'))
-    with pytest.raises(Rejection, match='unreadable: it is a text'):
+    with pytest.raises(Rejection, match='not audio: a text file'):
         decode.read_samples(make_utterance(path))
 
 

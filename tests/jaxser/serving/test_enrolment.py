@@ -257,7 +257,7 @@ def test_silent_short_or_unreadable_recordings_are_rejected(predictor, enrolled,
     assert reasons == {
         '0.wav': 'silent: nothing above -80 dBFS',
         '1.wav': 'shorter than 1 s: 0.90 s',
-        'notes.txt': 'unreadable: it is a text: name the right file, or download it again',
+        'notes.txt': 'not audio: a text file: name the right file, or download it again',
         'absent.wav': 'missing',
     }
     assert any('transductive' in note for note in speaker.notes)

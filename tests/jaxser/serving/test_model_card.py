@@ -126,7 +126,8 @@ def test_the_groups_with_the_lowest_uar_are_named():
     """A kind with one group is left out, and speakers have no rows."""
     text = card_results.groups_section(make_grouped_analysis(), {'uar': 0.6})
     assert text.startswith(
-        'Lowest of each kind: language fr (0.438); sex female (0.500); a speaker (0.375).'
+        'Lowest of each kind: language fr (0.438); sex female (0.500). The lowest UAR of a single '
+        'speaker is 0.375. UAR: folds pooled.'
     )
     assert '|  | group | speakers | UAR, folds pooled | 95 % |' in text
     table = [line for line in text.splitlines() if line.startswith('|')][2:]

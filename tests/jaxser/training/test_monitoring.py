@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxser.training.monitoring import AdversaryAlarms, domain_entropies
+from jaxser.training.monitoring import AdversaryAlarms, describe_counts, domain_entropies
 
 RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 
@@ -69,3 +69,12 @@ def test_runs_without_a_problem_have_no_warning():
     taught = row(lam_p=-1.0, speaker_loss=1.2)  # a negative coefficient teaches the domain
     for metrics in (row(), plain, diverged, diverged_loss, without_branch, taught):
         assert make_alarms()(9, [metrics] * 5) == []
+
+
+def test_the_plan_counts_the_swept_values():
+    """Keys that are words have a plural; names such as lam have none."""
+    runs = []
+    for method in ('erm', 'similarity'):
+        runs += [{'method': method, 'lam': lam, 'seed': 0} for lam in (0.0, 3.0)]
+    task = SimpleNamespace(folds=[None] * 10, label_keys=['method', 'lam', 'seed'], runs=runs)
+    assert describe_counts(task) == '10 folds, 2 methods, 2 lam'
