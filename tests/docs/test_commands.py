@@ -10,11 +10,8 @@ import contextlib
 import functools
 import importlib.util
 import io
-import json
-import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 import unittest.mock
@@ -22,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from helpers.documentation import run_step
 from ml_collections import ConfigDict
 
 from configs import base
@@ -214,33 +212,6 @@ def runnable_steps(page: Path) -> list[list[str]]:
     return steps
 
 
-def notebook_step() -> list[str]:
-    """Returns a command that runs the code cells of the notebook in order, in one process."""
-    cells = []
-    for cell in json.loads((DOCS / 'notebook.ipynb').read_text())['cells']:
-        if cell['cell_type'] == 'code':
-            cells.append(''.join(cell['source']))
-    return [sys.executable, '-c', '\n'.join(cells)]
-
-
-def run_step(step: list[str], folder: Path) -> None:
-    variables = {
-        'PYTHONPATH': str(ROOT),
-        'JAX_NUM_CPU_DEVICES': str(os.cpu_count()),
-        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
-    }
-    completed = subprocess.run(
-        step,
-        cwd=folder,
-        env=os.environ | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
-    assert completed.returncode == 0, f'{step[-1]}\n{completed.stdout[-5000:]}'
-
-
 @pytest.mark.gate
 def test_the_documentation_runs(tmp_path):
     """All blocks succeed in one folder, and the tutorial writes the files that it names."""
@@ -253,9 +224,3 @@ def test_the_documentation_runs(tmp_path):
             assert {'runs/dann_demo/report.html', 'data/demo'} <= set(named)
             for path in named:
                 assert (tmp_path / path).exists(), path
-
-
-@pytest.mark.gate
-def test_the_notebook_runs(tmp_path):
-    """The code cells run from top to bottom in an empty folder outside the checkout."""
-    run_step(notebook_step(), tmp_path)
