@@ -30,6 +30,17 @@ def refused_export(monkeypatch, capsys):
     return run
 
 
+def test_the_command_says_which_model_it_has_exported(swept, tmp_path, monkeypatch, capsys):
+    arguments = ['export', '--workdir', str(swept), '--out', str(tmp_path / 'out')]
+    monkeypatch.setattr(sys, 'argv', arguments)
+    monkeypatch.setattr(distributed, 'configure_jax', lambda: None)
+    monkeypatch.setattr(export, 'export_model', lambda *_: swept / 'model')
+    export.main()
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith('Model: dann (lam = ')
+    assert first.endswith(', 3 networks.')
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path, refused_export):
     out = tmp_path / 'out'
     assert 'contains no model' in refused_export(tmp_path / 'none', out)
