@@ -7,7 +7,7 @@ at its end, together with summary.csv, the table of settings. If there are sever
 gets its page, and the first also gets comparison.html.
 
 The page is about the setting with the best dev UAR of those that are compared with plain training;
-the test part chooses nothing.
+test data choose nothing.
 """
 
 import argparse

@@ -39,7 +39,7 @@ def data_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
         ('emotions', f'{", ".join(analysis.classes)} (labels: {results["labels"]})'),
         ('protocol', f'{results["protocol"]}, {folds_of_sweep(results)}'),
         ('tested speakers', str(len(analysis.tested_speakers))),
-        ('epoch chosen by', f'{results["selection"]}; the test part chooses nothing'),
+        ('epoch chosen by', f'{results["selection"]}; test data choose nothing'),
         ('split', f'{results["split_sha256"][:12]} (the first digits of its SHA-256)'),
         ('results written', _date(analysis)),
         ('device', f'{results["device"]}, trained and tested in {results["seconds"]:.0f} s'),

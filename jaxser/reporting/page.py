@@ -128,7 +128,7 @@ def make_lead(analysis: SweepAnalysis) -> Lead:
         rules = [f'Best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of {setting_count}']
     if analysis.plain_row:
         rules[0] += ' compared with plain training'
-    rules.append('The test part chooses nothing')
+    rules.append('Test data choose neither settings nor epochs')
     if len(not_negative) < len(rows):
         rules.append('A setting with lam < 0 is not chosen, because it keeps the domain')
     if settings < len(not_negative):

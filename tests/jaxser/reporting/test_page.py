@@ -374,7 +374,7 @@ def test_the_page_says_what_chose_the_epoch_and_what_the_setting(tmp_path, no_fi
     """Under `last epoch` too, which chooses no setting."""
     write_sweep(tmp_path / 'w', selection='last epoch')
     text = read_page(tmp_path / 'w').text
-    assert 'epoch chosen by last epoch; the test part chooses nothing' in text
+    assert 'epoch chosen by last epoch; test data choose nothing' in text
     assert 'Best dev UAR (0.700, mean of folds) of 2 settings' in text
 
 
