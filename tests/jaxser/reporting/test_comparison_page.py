@@ -87,7 +87,7 @@ def test_without_plain_training_there_is_no_forest_plot(tmp_path):
 @pytest.fixture(scope='module')
 def compared(tmp_path_factory) -> Page:
     """Returns the page of a clean sweep and one whose split leaks; both are called w."""
-    path = tmp_path_factory.mktemp('runs')
+    path = tmp_path_factory.mktemp('sweeps') / 'runs'
     paths = [path / 'clean' / 'w', path / 'leaky' / 'w', path / 'v']
     for sweep, audit in zip(paths, (CLEAN_AUDIT, LEAKY_AUDIT, CLEAN_AUDIT)):
         results = finished_sweeps.write_sweep(sweep, lams=(0.0, 1.0), audit=audit)
@@ -103,7 +103,7 @@ def test_a_sweep_whose_split_leaks_is_marked_first(compared):
 
 def test_sweeps_are_named_by_folders_that_differ_and_splits_by_their_sweeps(compared):
     assert 'Least leakage in clean/w: dann, 0.505 training speakers / 0.555 un' in compared.text
-    splits = '(clean/w and leaky/w share one; runs0/v has its own)'
+    splits = '(clean/w and leaky/w share one; runs/v has its own)'
     assert f'The sweeps have 2 splits {splits}.' in compared.text
     assert '/tmp/' not in compared.text
 

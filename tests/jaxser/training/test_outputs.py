@@ -19,6 +19,7 @@ def make_results(normalise: str = 'global', leaks: tuple[str, ...] = ()) -> dict
         utterances=SimpleNamespace(text=no_text),
         protocol=Protocol('speaker_dependent'),
         folds=[],
+        steps_per_epoch=4,
         table=SimpleNamespace(classes=['sad']),
         split_sha256='0' * 64,
         audit={'leaks': list(leaks)},
@@ -83,6 +84,7 @@ def test_the_protocol_says_how_many_utterances_are_enrolled(enrol, swept, text):
 def test_utterances_that_are_not_used_are_counted():
     """Beside the label space and the corpora that they were left out of."""
     results = make_results()
+    assert results['steps'] == 4 * tiny_config.get_config().train.epochs
     assert results['left_out'] == {'fear': 3}
     assert results['unused'] == 2
     assert results['labels'] == 'native'
