@@ -77,7 +77,7 @@ def find_wrong_row(path: str | os.PathLike, delimiter: str, skip_lines: int) -> 
 def count_lines_before_header(path: str | os.PathLike) -> int:
     """Returns how many lines come before the header of a file.
 
-    They are empty ones, and the line 'sep=;', by which Excel is told what separates the fields.
+    These are empty lines, and 'sep=;', with which Excel names the separator.
     """
     count = 0
     with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:

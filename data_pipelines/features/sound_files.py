@@ -16,7 +16,7 @@ ESTIMATED_FORMATS = ('MP3', 'OGG')
 
 
 class SequentialFile(soundfile.SoundFile):
-    """A sound file in which soundfile seeks only where it is told to: not every file can seek."""
+    """A sound file that soundfile reads in order, because not every file can seek."""
 
     def __init__(self, source):
         super().__init__(source)

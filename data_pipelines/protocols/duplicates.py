@@ -46,7 +46,7 @@ def drop_copies(utterances: Utterances, protocol: Protocol) -> tuple[Utterances,
     not depend on the folds, and never favours test: of an official split the training part keeps
     its recording, then dev; of source and target the source; and an identity corpus loses its own.
     Otherwise the first in the stored order is kept, of known speakers if there are any. A copy of a
-    copy stays if it is no copy of what is kept.
+    copy is kept if the audit does not find it to be a copy of the kept recording.
     """
     pairs_Px2 = find_copy_pairs(utterances, np.arange(len(utterances)))
     rank_N = np.empty(len(utterances), int)
