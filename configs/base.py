@@ -35,6 +35,9 @@ def get_config() -> ConfigDict:
     config.domain = 'speaker'
     # Width of the hidden layer of a domain head.
     config.domain_hidden = 64
+    # What the model predicts: emotion (a class of data.labels) | ratings (listeners' mean ratings,
+    # as numbers: data.ratings) | emotion+ratings (both at once, a head for each).
+    config.task = 'emotion'
     # The part that speaker_norm trains by gradient ascent on the speaker loss: tap (the encoder) |
     # snp (a layer on top of it).
     config.speaker_norm = 'tap'
@@ -81,6 +84,10 @@ def data_section() -> ConfigDict:
     # rated_valence | rated_dominance (from listeners' ratings) | the name of a corpus of your own:
     # its classes (prepare folder --name NAME --labels MAP.csv).
     data.labels = 'native'
+    # The ratings that the tasks `ratings` and `emotion+ratings` predict: one, two or all three of
+    # arousal, valence, dominance. Utterances without one of them are left out. With the task
+    # `ratings`, data.labels is not used.
+    data.ratings = ('arousal', 'valence', 'dominance')
     # Uses only utterances with this value in a column, or one of several values:
     # 'style=improvised', 'language=en,fr'. '' uses all.
     data.only = ''
@@ -224,7 +231,18 @@ def train_section() -> ConfigDict:
     train.clip = 5.0
     # Weighs the classes equally in the emotion loss, whatever their counts in training.
     train.balanced = True
-    # 'best dev UAR' or 'last epoch'.
+    # The loss of ratings: ccc (1 minus the concordance correlation of the batch, mean over the
+    # ratings; use batches of 32 or more) | mse (squared error).
+    train.rating_loss = 'ccc'
+    # The weight of the loss of the ratings in the task emotion+ratings.
+    train.rating_weight = 1.0
+    # Trains on the distribution of the raters' votes for the classes, where the corpus has votes,
+    # in place of the class on which they agree (Kullback-Leibler divergence).
+    train.soft_labels = False
+    # With soft_labels: the probability with which each vote is left out, drawn anew in every step.
+    train.annotator_dropout = 0.0
+    # 'best dev UAR', 'best dev CCC' (the task `ratings` takes this one in place of UAR) or 'last
+    # epoch'.
     train.select = 'best dev UAR'
     # Epochs before this share of the training are not selected, because lam is still rising.
     train.select_from = 0.5

@@ -106,6 +106,19 @@ RATING_SPACES = {
     'rated_dominance': ('low', 'high'),
 }
 
+# What a model predicts (config.task): a class, ratings, or both.
+TASKS = ('emotion', 'ratings', 'emotion+ratings')
+
+
+def has_ratings(task: str) -> bool:
+    """Returns whether a task of `TASKS` predicts ratings."""
+    return 'ratings' in task.split('+')
+
+
+def has_classes(task: str) -> bool:
+    """Returns whether a task of `TASKS` predicts a class."""
+    return 'emotion' in task.split('+')
+
 
 def is_known_space(label_space: str) -> bool:
     """Returns whether a label space has a name here; others are those of the user's own corpora."""

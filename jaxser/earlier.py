@@ -9,8 +9,14 @@ import copy
 
 MARK = 'earlier_defaults'
 
-# The keys that were added in November 2026, and what earlier versions computed.
+# The keys that were added since November 2026, and what earlier versions computed.
 ADDED_KEYS = {
+    'task': 'emotion',
+    'data.ratings': ['arousal', 'valence', 'dominance'],
+    'train.rating_loss': 'ccc',
+    'train.rating_weight': 1.0,
+    'train.soft_labels': False,
+    'train.annotator_dropout': 0.0,
     'protocol.withhold': 0.0,
     'protocol.enrol': 'none',
     'protocol.enrol_from': 'any',

@@ -13,6 +13,7 @@ from data_pipelines.protocols.choice import choose_protocol, describe_choice
 from data_pipelines.protocols.protocol import AUTO, Protocol
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage import dataset, prepared
+from data_pipelines.storage.schema import RATING_COLUMNS
 from data_pipelines.terminal import print_text
 from jaxser.configuration.search_space import parse_enrol, read_search_space
 
@@ -22,9 +23,11 @@ def resolve_config(config, log: Callable[[str], None] = print_text):
 
     `config.data.corpora` are all data sets to read, where 'folder' is a CSV of the user's without a
     name, and `config.data.upstream` is the exact name of the features. Raises UserError if keys
-    contradict each other. `log` prints which protocol was chosen for `auto`.
+    contradict each other. `log` prints what was chosen: the protocol for `auto`, and how the epoch
+    of a task without classes is selected.
     """
     config = copy.deepcopy(config)
+    _resolve_task(config, log)
     is_auto = config.protocol.name == AUTO
     if is_auto:
         config.protocol.name = Protocol().name  # until the data sets are known
@@ -43,6 +46,36 @@ def resolve_config(config, log: Callable[[str], None] = print_text):
     if is_auto:
         _choose_protocol(config, log)
     return config
+
+
+def _resolve_task(config, log: Callable[[str], None]) -> None:
+    """Checks what the model predicts, and sets how the epoch is selected where UAR is undefined.
+
+    Raises UserError for a task or a rating that does not exist, and if keys contradict the task.
+    """
+    task = config.task
+    if task not in labels.TASKS:
+        raise UserError(f'config.task is {task!r}; expected one of {", ".join(labels.TASKS)}.')
+    config.data.ratings = _split_names(config.data.ratings, 'data.ratings')
+    unknown = [name for name in config.data.ratings if name not in RATING_COLUMNS]
+    if unknown or not config.data.ratings:
+        raise UserError(
+            f'config.data.ratings is {", ".join(config.data.ratings) or "empty"}; expected one or '
+            f'more of {", ".join(RATING_COLUMNS)}.'
+        )
+    select = config.train.select
+    if select == 'best dev CCC' and not labels.has_ratings(task):
+        raise UserError(
+            f'config.train.select is {select!r}, and config.task={task} predicts no ratings, which '
+            "this measure is of. Set config.train.select='best dev UAR', or "
+            '--config.task=ratings or emotion+ratings.'
+        )
+    if select == 'best dev UAR' and not labels.has_classes(task):
+        config.train.select = 'best dev CCC'
+        log(
+            'The epoch is selected by best dev CCC (concordance correlation): '
+            f'config.task={task} has no classes, which UAR is of.'
+        )
 
 
 def _choose_protocol(config, log: Callable[[str], None]) -> None:

@@ -56,14 +56,18 @@ RANGES = {
     'model.upstream_rate': Range(0, open_end='low'),
     'protocol.withhold': Range(0, 0.9, open_end='high'),
     'train.checkpoint_seconds': Range(0),
+    'train.annotator_dropout': Range(0, 1, open_end='high'),
     'train.clip': Range(0, open_end='low'),  # a negative one would turn descent into ascent
     'train.epochs': Range(1, LARGEST_COUNT),
+    'train.rating_weight': Range(0),
     'train.select_from': Range(0, 1),  # beyond 1 no epoch would be selected
     'train.warmup': Range(0, 1, open_end='high'),
 }
 
 CHOICES = {
-    'train.select': ('best dev UAR', 'last epoch'),
+    'task': labels.TASKS,
+    'train.select': ('best dev UAR', 'best dev CCC', 'last epoch'),
+    'train.rating_loss': ('ccc', 'mse'),
     'train.optimizer': tuple(optimizer.OPTIMIZERS),
     'data.normalise': tuple(table.NORMALISATIONS),
     'data.resident': ('auto', 'on', 'off'),
@@ -78,6 +82,7 @@ def plan_programs(config) -> list[sweep.Program]:
     Raises UserError for keys that are wrong for any data.
     """
     _check_values(config)
+    _check_task(config)
     _check_batch_sizes(config)
     _check_tracker(config.track)
     programs = sweep.make_programs(config, describe_method)
@@ -117,6 +122,16 @@ def _check_values(config) -> None:
     for key, expected in RANGES.items():
         if key in values and values[key] not in expected:
             raise UserError(f'config.{key} is {values[key]}; expected {expected}.')
+
+
+def _check_task(config) -> None:
+    """Raises UserError for what the chosen task cannot do."""
+    if labels.has_ratings(config.task):
+        raise UserError(f'config.task={config.task} cannot be trained yet: leave config.task out.')
+    if config.train.soft_labels:
+        raise UserError(
+            'config.train.soft_labels cannot be trained yet: leave config.train.soft_labels out.'
+        )
 
 
 def _check_tracker(name: str) -> None:
