@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from data_pipelines.protocols.protocol import (
 )
 from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
-from data_pipelines.storage.schema import Utterances
+from data_pipelines.storage.schema import RATING_COLUMNS, Utterances
 
 PARTS = ('train', 'dev', 'test')
 
@@ -480,12 +481,58 @@ def rows_of_parts(folds: list[Fold], parts: tuple[str, ...]) -> np.ndarray:
     return np.flatnonzero(is_used)
 
 
-def hash_folds(utterances: Utterances, folds: list[Fold]) -> str:
-    """Returns the split's SHA-256: it changes with any utterance, label, speaker or part."""
-    digest = hashlib.sha256()
+def hash_folds(
+    utterances: Utterances,
+    folds: list[Fold],
+    ratings: tuple[str, ...] = (),
+    with_votes: bool = False,
+) -> str:
+    """Returns the split's SHA-256: it changes with any utterance, label, speaker or part.
+
+    Args:
+      utterances: The utterances.
+      folds: Their folds.
+      ratings: The ratings that the split's task predicts, which count too: names of
+        `schema.RATING_COLUMNS`.
+      with_votes: Whether the raters' votes count too.
+    """
+    fields_N = _hashed_fields(utterances, ratings, with_votes)
+    return hash_rows(_fold_rows(folds, fields_N))
+
+
+def _hashed_fields(
+    utterances: Utterances, ratings: tuple[str, ...], with_votes: bool
+) -> list[tuple[str, ...]]:
+    """Returns what the hash contains of each utterance."""
+    columns = [utterances.text[column].tolist() for column in HASHED_COLUMNS]
+    for name in ratings:
+        rating_N = utterances.rating_NxA[:, RATING_COLUMNS.index(name)]
+        columns.append([format_rating(rating) for rating in rating_N.tolist()])
+    if with_votes:
+        columns.append(utterances.text['votes'].tolist())
+    return list(zip(*columns))
+
+
+def _fold_rows(folds: list[Fold], fields_N: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Yields the fold's name, the part and the fields of each row of each part, in order."""
     for fold in folds:
         for part in ALL_PARTS:
-            for row in getattr(fold, part):
-                fields = [utterances.text[column][row] for column in HASHED_COLUMNS]
-                digest.update('\t'.join([fold.name, part, *fields]).encode() + b'\n')
+            for row in getattr(fold, part).tolist():
+                yield fold.name, part, *fields_N[row]
+
+
+def format_rating(rating: float) -> str:
+    """Returns a rating as the SHA-256 of a split has it; 'nan' if there is none."""
+    return f'{rating:.6g}'
+
+
+def hash_rows(rows: Iterable[Iterable[str]]) -> str:
+    """Returns the SHA-256 of the rows of a split: an utterance in a part of a fold each, in order.
+
+    The fields of a row are the fold's name, the part, `HASHED_COLUMNS`, and where the task has
+    them, the ratings (`format_rating`) and the votes.
+    """
+    digest = hashlib.sha256()
+    for fields in rows:
+        digest.update('\t'.join(fields).encode() + b'\n')
     return digest.hexdigest()
