@@ -1,4 +1,4 @@
-"""Confidence intervals and p-values of UAR, by a bootstrap that resamples speakers.
+"""Confidence intervals and p-values of UAR and CCC, by a bootstrap that resamples speakers.
 
 A draw is a bootstrap sample: speakers are drawn with replacement, each with all their utterances,
 because errors on one voice are correlated. Every seed uses the same draws, and so do two methods
@@ -7,17 +7,20 @@ other seeds.
 
 Plain quantiles of the draws give intervals that are too narrow for few speakers. Here each draw's
 distance from the estimate is divided by that draw's own standard error (the symmetric bootstrap-t,
-Hall 1988).
+Hall 1988). The standard error is that of the delta method. A measure therefore gives, for every
+draw, its value and the influence of each speaker on it: its derivative with respect to the weight
+of the speaker.
 
 Shapes: Z seeds, S speakers, C classes, Q draws. count_ZxSxCxC are confusion matrices: rows are the
 truth, columns the prediction.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from data_pipelines.errors import UserError
+from jaxser.analysis.measure import Measure
 
 DRAWS = 2000
 # Where fewer than RARE_COUNT of the first draws are as extreme as the estimate, the p-value is
@@ -44,12 +47,55 @@ class Estimate(NamedTuple):
     p: float | None
 
 
+class Term(Protocol):
+    """A measure that is a term of a sum, such as a difference."""
+
+    @property
+    def sign(self) -> float:
+        """The factor: +1 or -1, divided by the number of terms if they are averaged."""
+
+    @property
+    def speakers(self) -> int:
+        """The number of speakers."""
+
+    def evaluate(self, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (value_Q, influence_QxS) of every draw, without the factor."""
+
+
+class Statistics(Protocol):
+    """What the tested speakers contribute to a measure (jaxser/analysis/statistics.py)."""
+
+    @property
+    def measure(self) -> Measure:
+        """The measure."""
+
+    @property
+    def truth_SxK(self) -> np.ndarray:
+        """Sums over the truth of each speaker, by which the tested utterances are compared."""
+
+    @property
+    def utterances(self) -> int:
+        """The number of tested utterances."""
+
+    def term(self, sign: float = 1) -> Term:
+        """Returns the measure, averaged over seeds, as a term."""
+
+
 class RecallTerm(NamedTuple):
     """A mean recall that is a term of a sum, with its factor."""
 
-    sign: float  # the factor: +1 or -1, divided by the number of terms if they are averaged
+    sign: float
     correct_SxC: np.ndarray  # utterances classified correctly, by speaker and true class
     total_SxC: np.ndarray  # all utterances
+
+    @property
+    def speakers(self) -> int:
+        """The number of speakers."""
+        return len(self.correct_SxC)
+
+    def evaluate(self, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (uar_Q, influence_QxS) of every draw."""
+        return mean_recall(self.correct_SxC, self.total_SxC, weight_QxS)
 
 
 def speaker_confusions(
@@ -99,16 +145,14 @@ def mean_recall(
     return uar_Q, influence_QxS
 
 
-def bootstrap_estimate(
-    *terms: RecallTerm | tuple[float, np.ndarray, np.ndarray], with_p: bool = True
-) -> Estimate:
-    """Returns the estimate of a sum of mean recalls, which all use the same draws.
+def bootstrap_estimate(*terms: Term, with_p: bool = True) -> Estimate:
+    """Returns the estimate of a sum of terms, which all use the same draws.
 
     The interval is value -+ q error, where q is the 95 % quantile of |draw - value| / (error of the
     draw) over the draws in which speakers differ. The p-value is the share of these draws that are
     at least as far away as |value| / error. It is None if not `with_p`, which is faster.
     """
-    speakers = len(terms[0][1])
+    speakers = terms[0].speakers
     (value,), (error,) = _values_and_errors(terms, np.ones((1, speakers)))
     value = float(value)
     if speakers < MIN_SPEAKERS:
@@ -134,57 +178,54 @@ def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray
     """
     value_Q = 0.0
     influence_QxS = 0.0
-    for sign, correct_SxC, total_SxC in terms:
-        term_Q, term_influence_QxS = mean_recall(correct_SxC, total_SxC, weight_QxS)
-        value_Q = value_Q + sign * term_Q
-        influence_QxS = influence_QxS + sign * term_influence_QxS
+    for term in terms:
+        term_Q, term_influence_QxS = term.evaluate(weight_QxS)
+        value_Q = value_Q + term.sign * term_Q
+        influence_QxS = influence_QxS + term.sign * term_influence_QxS
     return value_Q, np.sqrt((weight_QxS * influence_QxS**2).sum(1))
 
 
 def _studentised_distances(terms: tuple, value: float, draws: int) -> np.ndarray:
     """Returns |draw - value| / (error of the draw), for the draws in which speakers differ."""
-    weight_QxS = bootstrap_weights(len(terms[0][1]), draws)
+    weight_QxS = bootstrap_weights(terms[0].speakers, draws)
     value_Q, error_Q = _values_and_errors(terms, weight_QxS)
     varied_Q = error_Q > ZERO_TOLERANCE
     return np.abs(value_Q - value)[varied_Q] / error_Q[varied_Q]
 
 
-def uar_term(count_ZxSxCxC: np.ndarray, sign: int = 1) -> RecallTerm:
-    """Returns the UAR averaged over seeds as a term.
-
-    All seeds are tested on the same utterances, so the mean of their recalls is the recall of their
-    mean counts.
-    """
-    correct_SxC = np.diagonal(count_ZxSxCxC, axis1=-2, axis2=-1).mean(0)
-    return RecallTerm(sign, correct_SxC, count_ZxSxCxC[0].sum(-1))
-
-
-def uar_estimate(count_ZxSxCxC: np.ndarray) -> Estimate:
-    """Returns the UAR, averaged over seeds, with an interval within [0, 1] and no p-value."""
-    estimate = bootstrap_estimate(uar_term(count_ZxSxCxC))
+def measure_estimate(statistics: Statistics) -> Estimate:
+    """Returns the measure, averaged over seeds, with an interval within its range and no p-value."""
+    estimate = bootstrap_estimate(statistics.term(), with_p=False)
     if estimate.ci95 is None:
         return estimate
     low, high = estimate.ci95
-    return Estimate(estimate.value, (max(low, 0.0), min(high, 1.0)), None)
+    measure = statistics.measure
+    return Estimate(estimate.value, (max(low, measure.low), min(high, measure.high)), None)
 
 
-def difference_estimate(count_ZxSxCxC: np.ndarray, reference_ZxSxCxC: np.ndarray) -> Estimate:
-    """Returns the UAR minus that of a reference, which may have other seeds.
+def difference_estimate(statistics: Statistics, reference: Statistics) -> Estimate:
+    """Returns the measure minus that of a reference, which may have other seeds.
 
     Raises UserError when the two were tested on different utterances.
     """
-    term = uar_term(count_ZxSxCxC)
-    reference = uar_term(reference_ZxSxCxC, sign=-1)
-    total_SxC, reference_total_SxC = term.total_SxC, reference.total_SxC
-    if not np.array_equal(total_SxC, reference_total_SxC):
-        raise UserError(
-            'Two results were tested on different utterances and cannot be compared: '
-            f'{total_SxC.sum()} utterances of {len(total_SxC)} speakers, and '
-            f'{reference_total_SxC.sum()} utterances of {len(reference_total_SxC)} speakers; '
-            'expected the same number for every speaker and class. Compare results that have the '
-            'same split_sha256 and folds.'
-        )
-    return bootstrap_estimate(term, reference)
+    check_same_utterances(statistics, reference)
+    return bootstrap_estimate(statistics.term(), reference.term(sign=-1))
+
+
+def check_same_utterances(statistics: Statistics, reference: Statistics) -> None:
+    """Raises UserError unless both have the same measure and were tested on the same utterances."""
+    truth_SxK, reference_SxK = statistics.truth_SxK, reference.truth_SxK
+    is_same = truth_SxK.shape == reference_SxK.shape
+    # The order of utterances rounds sums of ratings differently; counts are compared exactly.
+    if is_same and np.allclose(truth_SxK, reference_SxK, rtol=1e-9, atol=1e-9):
+        return
+    raise UserError(
+        'Two results were tested on different utterances and cannot be compared: '
+        f'{statistics.utterances} utterances of {len(truth_SxK)} speakers, and '
+        f'{reference.utterances} utterances of {len(reference_SxK)} speakers; '
+        'expected the same utterances of every speaker, with the same labels or ratings. Compare '
+        'results that have the same split_sha256 and folds.'
+    )
 
 
 def holm_correction(p_M: list[float]) -> list[float]:

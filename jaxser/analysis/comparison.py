@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.finished import FinishedSweep
+from jaxser.analysis.statistics import RecallStatistics
 from jaxser.runs import USUAL_VARIANTS, format_value, method_name, varying_keys
 
 # The number of enrolled utterances is a condition of the test and not tuned: training is the same.
@@ -167,7 +168,7 @@ def _make_row(choice: Choice, count_by_method: dict, config: dict) -> Comparison
         method=choice.method,
         coefficients=coefficients,
         dev_uar=summary.mean_of(runs, 'dev', 'uar'),
-        uar=bootstrap.uar_estimate(choice.count_ZxSxCxC),
+        uar=bootstrap.measure_estimate(RecallStatistics(choice.count_ZxSxCxC)),
         sd=float(np.std(uar_Z, ddof=1)) if len(uar_Z) > 1 else None,
         gain=_gain_over_plain(choice, choice.setting, count_by_method),
         gain_over_joint=gain_over_joint,
@@ -192,7 +193,9 @@ def _gain_over_plain(
         if plain_ZxSxCxC is choice.count_ZxSxCxC:
             return None
         if plain_ZxSxCxC is not None:
-            return bootstrap.difference_estimate(choice.count_ZxSxCxC, plain_ZxSxCxC)
+            return bootstrap.difference_estimate(
+                RecallStatistics(choice.count_ZxSxCxC), RecallStatistics(plain_ZxSxCxC)
+            )
     return None
 
 

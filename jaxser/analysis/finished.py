@@ -14,6 +14,7 @@ from jaxser.analysis.predictions import (
     open_predictions,
     read_predictions,
 )
+from jaxser.analysis.statistics import RecallStatistics, Statistics
 from jaxser.runs import (
     USUAL_VARIANTS,
     method_name,
@@ -179,6 +180,10 @@ class SweepAnalysis:
         return summary.run_confusions(
             self.predictions, self.complete_runs(row), self.varying_keys, len(self.classes)
         )
+
+    def statistics(self, row: dict) -> Statistics:
+        """Returns what the `tested_speakers` contribute to the main measure of a setting."""
+        return RecallStatistics(self.confusion_counts(row))
 
     def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
         """Returns {group: a mask of shape (S,) of the tested speakers that belong to it}.

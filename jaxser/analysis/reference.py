@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.comparison import ComparisonRow
 from jaxser.analysis.finished import FinishedSweep
+from jaxser.analysis.statistics import RecallStatistics
 
 
 class ReferenceGain(NamedTuple):
@@ -79,7 +80,9 @@ def _compare_rows(
         reference = _find_reference(row, reference_rows)
         if row.count_ZxSxCxC is None or reference is None:
             continue
-        gain = bootstrap.difference_estimate(row.count_ZxSxCxC, reference.count_ZxSxCxC)
+        gain = bootstrap.difference_estimate(
+            RecallStatistics(row.count_ZxSxCxC), RecallStatistics(reference.count_ZxSxCxC)
+        )
         gains.append(ReferenceGain(row, reference, gain, None, _leakage_gain(row, reference)))
     p_values = [gain.gain.p for gain in gains]
     if None in p_values:  # too few speakers

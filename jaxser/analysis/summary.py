@@ -25,6 +25,7 @@ import numpy as np
 
 from jaxser.analysis import bootstrap, leakage, metrics
 from jaxser.analysis.predictions import PredictionsByRun, pool_predictions
+from jaxser.analysis.statistics import RecallStatistics
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
 # With lam = 0 these methods are plain training (erm); the tests show it. The last one, a network
@@ -182,7 +183,7 @@ def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
     measured = []
     for count_SxCxC in count_ZxSxCxC:
         measured.append(metrics.classification_metrics(count_SxCxC.sum(0)))
-    estimate = bootstrap.uar_estimate(count_ZxSxCxC)
+    estimate = bootstrap.measure_estimate(RecallStatistics(count_ZxSxCxC))
     deviation = None
     if len(measured) > 1:
         deviation = float(np.std(collect(measured, 'uar'), ddof=1))
@@ -203,7 +204,9 @@ def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
         return
     if summary.folds != plain.folds:
         return
-    estimate = bootstrap.difference_estimate(summary.count_ZxSxCxC, plain.count_ZxSxCxC)
+    estimate = bootstrap.difference_estimate(
+        RecallStatistics(summary.count_ZxSxCxC), RecallStatistics(plain.count_ZxSxCxC)
+    )
     summary.row |= {'delta_uar': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
     for question, recalls in summary.recalls.items():
         plain_recalls = plain.recalls.get(question, {})

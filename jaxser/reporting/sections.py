@@ -10,6 +10,7 @@ from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import is_biased_low
 from jaxser.analysis.speaker_differences import speaker_differences
+from jaxser.analysis.statistics import Statistics
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
     FOREST_ROWS,
@@ -132,9 +133,9 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
         if analysis.is_all_plain:
             text = 'All settings are plain training: nothing to compare.'
         return Section(name, title, html_paragraph(text))
-    best_ZxSxCxC = analysis.confusion_counts(analysis.best_row)
-    plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)
-    overall = bootstrap.difference_estimate(best_ZxSxCxC, plain_ZxSxCxC)
+    overall = bootstrap.difference_estimate(
+        analysis.statistics(analysis.best_row), analysis.statistics(analysis.plain_row)
+    )
     overall_name = 'all, 95 %' if overall.ci95 else 'all'
     overall_row = ForestRow(overall_name, overall.value, overall.ci95, is_summary=True)
     rows = []
@@ -210,10 +211,8 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     """Returns UAR by corpus, language, sex and speaker, and the group with the lowest of each."""
     if not analysis.best_row:
         return Section('groups', 'By group', html_paragraph(NO_COMPLETE_SETTING))
-    best_ZxSxCxC = analysis.confusion_counts(analysis.best_row)
-    plain_ZxSxCxC = None
-    if analysis.plain_row:
-        plain_ZxSxCxC = analysis.confusion_counts(analysis.plain_row)
+    best = analysis.statistics(analysis.best_row)
+    all_plain = analysis.statistics(analysis.plain_row) if analysis.plain_row else None
     tables = Markup('')
     lowest_groups = []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
@@ -222,10 +221,10 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             continue
         uars, cells_by_row = [], []
         for group, mask_S in masks.items():
-            plain = None if plain_ZxSxCxC is None else plain_ZxSxCxC[:, mask_S]
-            uar = bootstrap.uar_estimate(best_ZxSxCxC[:, mask_S])
+            plain = all_plain.select_speakers(mask_S) if all_plain else None
+            uar = bootstrap.measure_estimate(best.select_speakers(mask_S))
             uars.append(uar.value)
-            cells = _group_cells(best_ZxSxCxC[:, mask_S], plain, uar)
+            cells = _group_cells(best.select_speakers(mask_S), plain, uar)
             cells_by_row.append([(kind, group), *cells])
         lowest = _lowest_groups(uars)
         lowest_groups.append(_describe_lowest(kind, list(masks), uars, lowest))
@@ -237,15 +236,15 @@ def groups_section(analysis: SweepAnalysis) -> Section:
 
 
 def _group_cells(
-    best_ZxSxCxC: np.ndarray, plain_ZxSxCxC: np.ndarray | None, uar: bootstrap.Estimate
+    best: Statistics, plain: Statistics | None, uar: bootstrap.Estimate
 ) -> list[tuple[str, object]]:
     """Returns the row of a group, without its name, as (heading, text) of every column."""
     uar_text, uar_interval = format_estimate(uar)
-    cells = [('speakers', best_ZxSxCxC.shape[1]), ('utterances', int(best_ZxSxCxC[0].sum()))]
-    if plain_ZxSxCxC is None:
+    cells = [('speakers', best.speakers), ('utterances', best.utterances)]
+    if plain is None:
         return [*cells, ('UAR', uar_text), ('95 %', uar_interval)]
-    plain_uar = bootstrap.uar_estimate(plain_ZxSxCxC)
-    difference = bootstrap.difference_estimate(best_ZxSxCxC, plain_ZxSxCxC)
+    plain_uar = bootstrap.measure_estimate(plain)
+    difference = bootstrap.difference_estimate(best, plain)
     difference_text, difference_interval = format_estimate(difference, '+z.3f')
     return [
         *cells,

@@ -185,7 +185,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
     """
     if not analysis or row['uar'] is None:
         return ''
-    counts_ZxSxCxC = analysis.confusion_counts(row)
+    statistics = analysis.statistics(row)
     groups, lowest, lowest_speaker = [], [], ''
     for kind in GROUP_KINDS:
         speaker_masks = analysis.speaker_groups(kind)
@@ -193,7 +193,7 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
             continue
         estimates = {}
         for name, mask_S in speaker_masks.items():
-            estimates[name] = bootstrap.uar_estimate(counts_ZxSxCxC[:, mask_S])
+            estimates[name] = bootstrap.measure_estimate(statistics.select_speakers(mask_S))
         lowest_name = min(estimates, key=lambda name: estimates[name].value)
         lowest_uar = format_number(estimates[lowest_name].value)
         if kind == 'speaker':  # a person, who is not named

@@ -64,7 +64,7 @@ def coverage(
     rows = np.zeros((simulations, 3))
     for n in range(simulations):
         counts = simulate(random, speakers, *sizes)
-        low, high = bootstrap.bootstrap_estimate((1, *counts)).ci95
+        low, high = bootstrap.bootstrap_estimate(bootstrap.RecallTerm(1, *counts)).ci95
         recalls = bootstrap.mean_recall(*counts, weight_QxS)[0]
         percentile_low, percentile_high = np.quantile(recalls, (0.025, 0.975))
         rows[n] = low <= truth <= high, percentile_low <= truth <= percentile_high, high - low

@@ -13,6 +13,8 @@ from sklearn.metrics import recall_score
 
 from data_pipelines.errors import UserError
 from jaxser.analysis import bootstrap
+from jaxser.analysis.bootstrap import RecallTerm
+from jaxser.analysis.statistics import RecallStatistics
 from tests.benchmarks import intervals
 
 C = 3
@@ -49,9 +51,9 @@ def make_predictions(
     return predictions
 
 
-def count(seeds: list[SeedPredictions], classes: int = C) -> np.ndarray:
-    """Returns count_ZxSxCxC."""
-    return np.stack([bootstrap.speaker_confusions(*seed, classes) for seed in seeds])
+def count(seeds: list[SeedPredictions]) -> RecallStatistics:
+    """Returns the statistics of the seeds."""
+    return RecallStatistics(np.stack([bootstrap.speaker_confusions(*seed, C) for seed in seeds]))
 
 
 def uar_of_draw(seeds: list[SeedPredictions], weight_S) -> float:
@@ -76,12 +78,12 @@ def test_every_draw_is_what_plain_python_computes():
         seeds.append(SeedPredictions(speaker_N, truth_N, predicted_N))
     weight_QxS = bootstrap.bootstrap_weights(6, 40)
     assert (weight_QxS[:, 0] == 0).any()
-    term = bootstrap.uar_term(count(seeds))
+    term = count(seeds).term()
     uar_Q, influence_QxS = bootstrap.mean_recall(term.correct_SxC, term.total_SxC, weight_QxS)
     expected_Q = [uar_of_draw(seeds, weight_S) for weight_S in weight_QxS]
     np.testing.assert_allclose(uar_Q, expected_Q, atol=1e-12)
     all_once = uar_of_draw(seeds, np.ones(6))
-    assert bootstrap.uar_estimate(count(seeds)).value == pytest.approx(all_once, abs=1e-12)
+    assert bootstrap.measure_estimate(count(seeds)).value == pytest.approx(all_once, abs=1e-12)
     step = 1e-6  # the influence of a speaker is the derivative by its weight
     for s in range(6):
         moved_QxS = weight_QxS + step * (np.arange(6) == s)
@@ -95,7 +97,7 @@ def test_the_uar_is_that_of_scikit_learn_averaged_over_seeds():
     """Over all utterances of a seed together."""
     seeds = make_predictions(seeds=3, spread=0.2)
     uars = [recall_score(seed.truth_N, seed.predicted_N, average='macro') for seed in seeds]
-    estimate = bootstrap.uar_estimate(count(seeds))
+    estimate = bootstrap.measure_estimate(count(seeds))
     assert estimate.value == pytest.approx(np.mean(uars), abs=1e-12)
 
 
@@ -114,7 +116,7 @@ def test_with_one_utterance_per_speaker_the_interval_is_nearly_that_of_student()
     correct_N = np.arange(40) < 28
     zero_N = np.zeros(40, int)
     predictions = SeedPredictions(np.arange(40), zero_N, np.where(correct_N, 0, 1))
-    estimate = bootstrap.uar_estimate(count([predictions]))
+    estimate = bootstrap.measure_estimate(count([predictions]))
     assert estimate.value == pytest.approx(0.7)
     expected = stats.t.interval(0.95, 39, 0.7, stats.sem(correct_N))
     assert estimate.ci95 == pytest.approx(expected, abs=0.02)
@@ -124,7 +126,7 @@ def test_with_one_utterance_per_speaker_the_interval_is_nearly_that_of_student()
 def test_with_one_number_per_speaker_p_is_nearly_that_of_the_t_test(shift):
     """Differences of thirty speakers from a normal distribution."""
     difference_S = np.random.default_rng(2).normal(shift, 2, 30)
-    estimate = bootstrap.bootstrap_estimate((1, difference_S[:, None], np.ones((30, 1))))
+    estimate = bootstrap.bootstrap_estimate(RecallTerm(1, difference_S[:, None], np.ones((30, 1))))
     assert estimate.p == pytest.approx(stats.ttest_1samp(difference_S, 0).pvalue, abs=0.03)
     standard_error = stats.sem(difference_S)
     expected = stats.t.interval(0.95, 29, difference_S.mean(), standard_error)
@@ -174,7 +176,7 @@ def test_a_difference_is_of_pairs():
     gain = bootstrap.difference_estimate(better_counts, counts)
     low, high = gain.ci95
     assert 0 < low < high
-    uar_low, uar_high = bootstrap.uar_estimate(counts).ci95
+    uar_low, uar_high = bootstrap.measure_estimate(counts).ci95
     assert high - low < 0.5 * (uar_high - uar_low)
     loss = bootstrap.difference_estimate(counts, better_counts)
     assert gain.value == pytest.approx(-loss.value)
@@ -185,14 +187,14 @@ def test_a_reference_may_have_other_seeds():
     """The averages over seeds are compared."""
     counts = count(make_predictions(seeds=3))
     reference = count(make_predictions(seeds=1))
-    uar = bootstrap.uar_estimate(counts).value
-    reference_uar = bootstrap.uar_estimate(reference).value
+    uar = bootstrap.measure_estimate(counts).value
+    reference_uar = bootstrap.measure_estimate(reference).value
     difference = bootstrap.difference_estimate(counts, reference)
     assert difference.value == pytest.approx(uar - reference_uar)
 
 
 def interval_width(seeds: list[SeedPredictions]) -> float:
-    low, high = bootstrap.uar_estimate(count(seeds)).ci95
+    low, high = bootstrap.measure_estimate(count(seeds)).ci95
     return high - low
 
 
@@ -208,8 +210,8 @@ def test_the_interval_is_wide_where_speakers_differ(spread, is_wide):
 def test_more_seeds_are_not_more_speakers():
     """Seeds that agree make the interval no narrower: they have the same draws."""
     seeds = make_predictions(speakers=8, seeds=1, spread=0.3)
-    nine = bootstrap.uar_estimate(count(seeds * 9))
-    one = bootstrap.uar_estimate(count(seeds))
+    nine = bootstrap.measure_estimate(count(seeds * 9))
+    one = bootstrap.measure_estimate(count(seeds))
     assert nine.value == pytest.approx(one.value)
     assert nine.ci95 == pytest.approx(one.ci95)
 
@@ -217,7 +219,7 @@ def test_more_seeds_are_not_more_speakers():
 @pytest.mark.parametrize('speakers', [1, 5])
 def test_few_speakers_have_no_interval(speakers):
     """Two speakers once gave an interval that excluded 0."""
-    estimate = bootstrap.uar_estimate(count(make_predictions(speakers=speakers)))
+    estimate = bootstrap.measure_estimate(count(make_predictions(speakers=speakers)))
     assert 0 < estimate.value < 1
     assert estimate.ci95 is None
     assert estimate.p is None
@@ -247,8 +249,9 @@ def test_a_small_p_value_may_survive_many_comparisons():
 
     def p_value(difference: float) -> float:
         recall_SxC = np.clip(random.normal(0.5 + difference, 0.02, (24, 2)), 0, 1)
-        term = (1, recall_SxC * total_SxC, total_SxC)
-        return bootstrap.bootstrap_estimate(term, (-1, 0.5 * total_SxC, total_SxC)).p
+        term = RecallTerm(1, recall_SxC * total_SxC, total_SxC)
+        reference = RecallTerm(-1, 0.5 * total_SxC, total_SxC)
+        return bootstrap.bootstrap_estimate(term, reference).p
 
     assert p_value(0.2) * 104 < 0.01
     assert round(p_value(0.002) * (bootstrap.DRAWS + 1), 6).is_integer()

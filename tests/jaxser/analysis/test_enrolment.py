@@ -5,6 +5,7 @@ import pytest
 
 from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.enrolment import Measured, curve_rows
+from jaxser.analysis.statistics import RecallStatistics
 
 SPEAKERS, C = 8, 2
 
@@ -51,7 +52,9 @@ def test_intervals_of_equal_draws_are_those_of_one_draw():
     assert repeated['uar_ci95'] == pytest.approx(row['uar_ci95'])
     wrong_S = 10 - correct_S
     count_1xSxCxC = np.array([[correct_S, wrong_S], [wrong_S, correct_S]]).T[None]
-    assert row['uar_ci95'] == pytest.approx(bootstrap.uar_estimate(count_1xSxCxC).ci95)
+    assert row['uar_ci95'] == pytest.approx(
+        bootstrap.measure_estimate(RecallStatistics(count_1xSxCxC)).ci95
+    )
 
 
 def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():

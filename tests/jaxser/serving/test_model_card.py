@@ -17,6 +17,7 @@ import jaxser
 from jaxser import upstream
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.statistics import RecallStatistics
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.runs import SYNTHETIC_WARNING
@@ -118,7 +119,7 @@ def make_grouped_analysis() -> SimpleNamespace:
     for kind, groups in members.items():
         masks[kind] = {name: np.isin([*speakers], [*group]) for name, group in groups.items()}
     return SimpleNamespace(
-        confusion_counts=lambda row: counts_ZxSxCxC, speaker_groups=masks.__getitem__
+        statistics=lambda row: RecallStatistics(counts_ZxSxCxC), speaker_groups=masks.__getitem__
     )
 
 

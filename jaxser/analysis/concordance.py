@@ -1,0 +1,132 @@
+"""How well predicted ratings agree with the true ones: CCC, Pearson's correlation, RMSE.
+
+CCC    concordance correlation coefficient (Lin 1989, Biometrics 45, 255-268), with population
+       moments: 2 cov / (var_truth + var_predicted + (mean_truth - mean_predicted)^2). This is the
+       definition of audEERING's audmetric, and the measure of Wagner et al. (2023,
+       doi:10.1109/TPAMI.2023.3263585) and of task 2 of the Interspeech 2025 challenge on MSP-Podcast
+Pearson  the correlation coefficient, which ignores scale and offset
+RMSE   root of the mean squared error, in units of the ratings
+
+A measure that is undefined because values are constant is 0; without utterances it is NaN.
+
+All three are computed from six sums over utterances, the moments, so that those of several speakers
+can be added: n, sum x, sum y, sum x^2, sum y^2, sum x y, where x is the truth and y the prediction.
+Shapes: N utterances, S speakers, A ratings.
+"""
+
+import numpy as np
+
+MOMENTS = 6
+# A variance that is smaller than this share of the mean square is that of constant values: ten
+# times what rounding leaves.
+CONSTANT_SHARE = 1e-14
+
+
+def concordance(truth_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Returns the CCC, from -1 to 1."""
+    return float(concordance_from_moments(_moments(truth_N, predicted_N)))
+
+
+def pearson(truth_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Returns Pearson's correlation coefficient, from -1 to 1."""
+    return float(pearson_from_moments(_moments(truth_N, predicted_N)))
+
+
+def rmse(truth_N: np.ndarray, predicted_N: np.ndarray) -> float:
+    """Returns the root of the mean squared error."""
+    return float(rmse_from_moments(_moments(truth_N, predicted_N)))
+
+
+def rating_metrics(
+    truth_NxA: np.ndarray, predicted_NxA: np.ndarray, ratings: list[str] | tuple[str, ...]
+) -> dict:
+    """Returns CCC, Pearson and RMSE, averaged over the ratings and of each rating.
+
+    The result is {'ccc', 'pearson', 'rmse', 'n', 'ratings': {name: {'ccc', 'pearson', 'rmse'}}},
+    where `ratings` are the A names and n is the number of utterances.
+    """
+    moment_Ax6 = _moments(np.asarray(truth_NxA).T, np.asarray(predicted_NxA).T)
+    return metrics_from_moments(moment_Ax6, ratings)
+
+
+def metrics_from_moments(moment_Ax6: np.ndarray, ratings: list[str] | tuple[str, ...]) -> dict:
+    """Returns what `rating_metrics` returns, from the moments of each rating."""
+    figures = {
+        'ccc': concordance_from_moments(moment_Ax6),
+        'pearson': pearson_from_moments(moment_Ax6),
+        'rmse': rmse_from_moments(moment_Ax6),
+    }
+    result: dict = {key: float(value_A.mean()) for key, value_A in figures.items()}
+    result['n'] = int(moment_Ax6[0, 0])
+    result['ratings'] = {}
+    for a, name in enumerate(ratings):
+        result['ratings'][name] = {key: float(value_A[a]) for key, value_A in figures.items()}
+    return result
+
+
+def speaker_moments(
+    speaker_N: np.ndarray, truth_NxA: np.ndarray, predicted_NxA: np.ndarray
+) -> np.ndarray:
+    """Returns moment_SxAx6 of test predictions, the speakers in alphabetical order."""
+    names, index_N = np.unique(speaker_N, return_inverse=True)
+    x_NxA = np.asarray(truth_NxA, np.float64)
+    y_NxA = np.asarray(predicted_NxA, np.float64)
+    summands = (np.ones_like(x_NxA), x_NxA, y_NxA, x_NxA**2, y_NxA**2, x_NxA * y_NxA)
+    moment_SxAx6 = np.zeros((len(names), x_NxA.shape[1], MOMENTS))
+    np.add.at(moment_SxAx6, index_N, np.stack(summands, axis=-1))
+    return moment_SxAx6
+
+
+def concordance_from_moments(moment: np.ndarray) -> np.ndarray:
+    """Returns the CCC of moments of shape (..., 6)."""
+    n, x, y, xx, yy, xy = np.moveaxis(moment, -1, 0)
+    covariance = n * xy - x * y
+    spread = n * (xx + yy) - 2 * x * y
+    is_constant = spread <= CONSTANT_SHARE * n * (xx + yy)
+    ccc = np.where(is_constant, 0.0, 2 * covariance / np.where(is_constant, 1.0, spread))
+    return np.where(n > 0, np.clip(ccc, -1, 1), np.nan)
+
+
+def pearson_from_moments(moment: np.ndarray) -> np.ndarray:
+    """Returns Pearson's correlation coefficient of moments of shape (..., 6)."""
+    n, x, y, xx, yy, xy = np.moveaxis(moment, -1, 0)
+    x_spread = n * xx - x**2
+    y_spread = n * yy - y**2
+    is_constant = x_spread <= CONSTANT_SHARE * n * xx
+    is_constant |= y_spread <= CONSTANT_SHARE * n * yy
+    product = np.where(is_constant, 1.0, x_spread * y_spread)
+    r = np.where(is_constant, 0.0, (n * xy - x * y) / np.sqrt(product))
+    return np.where(n > 0, np.clip(r, -1, 1), np.nan)
+
+
+def rmse_from_moments(moment: np.ndarray) -> np.ndarray:
+    """Returns the root of the mean squared error of moments of shape (..., 6)."""
+    n, _, _, xx, yy, xy = np.moveaxis(moment, -1, 0)
+    mean_square = np.maximum(xx + yy - 2 * xy, 0) / np.where(n > 0, n, 1)
+    return np.where(n > 0, np.sqrt(mean_square), np.nan)
+
+
+def concordance_gradient(moment: np.ndarray) -> np.ndarray:
+    """Returns the derivative of the CCC with respect to each of the moments of shape (..., 6).
+
+    It is 0 where the values are constant.
+    """
+    n, x, y, xx, yy, xy = np.moveaxis(moment, -1, 0)
+    spread = n * (xx + yy) - 2 * x * y
+    is_constant = spread <= CONSTANT_SHARE * n * (xx + yy)
+    zero = np.zeros_like(n)
+    of_numerator = np.stack((2 * xy, -2 * y, -2 * x, zero, zero, 2 * n), axis=-1)
+    of_spread = np.stack((xx + yy, -2 * y, -2 * x, n, n, zero), axis=-1)
+    ccc = np.where(is_constant, 0.0, concordance_from_moments(moment))
+    gradient = of_numerator - ccc[..., None] * of_spread
+    safe_spread = np.where(is_constant, 1.0, spread)
+    return np.where(is_constant[..., None], 0.0, gradient / safe_spread[..., None])
+
+
+def _moments(truth_xN: np.ndarray, predicted_xN: np.ndarray) -> np.ndarray:
+    """Returns the moments over the last axis, of shape (..., 6)."""
+    x = np.asarray(truth_xN, np.float64)
+    y = np.asarray(predicted_xN, np.float64)
+    n = np.full(x.shape[:-1], float(x.shape[-1]))
+    sums = (x.sum(-1), y.sum(-1), (x**2).sum(-1), (y**2).sum(-1), (x * y).sum(-1))
+    return np.stack((n, *sums), axis=-1)
