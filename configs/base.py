@@ -127,13 +127,18 @@ def protocol_section() -> ConfigDict:
     #                      one part is tested, the next is dev, the others train
     #   official           the corpus' own partition, with unknown speakers in training only
     #   speaker_dependent  random utterances; test speakers are training speakers
+    #   sentence_folds     one part of the sentences is tested, the next is dev, the others train;
+    #                      test speakers are training speakers
+    #   speaker_sentence_folds
+    #                      one part of the speakers is tested with one part of the sentences, the
+    #                      next is dev; training has other speakers and other sentences
     #   auto               one of these, by the number of known speakers: up to 3
     #                      speaker_dependent, up to 12 leave_one_speaker_out, else speaker_folds
     # Across corpora (the target is tested, the source trains, a fifth of its speakers are dev):
     #   leave_one_corpus_out | leave_one_language_out | source_target
     protocol.name = 'speaker_folds'
-    # Number of parts of speaker_folds and speaker_dependent, and of the target if adapt is
-    # 'others'.
+    # Number of parts of speaker_folds, speaker_dependent, sentence_folds and
+    # speaker_sentence_folds, and of the target if adapt is 'others'.
     protocol.folds = 5
     # For source_target: names of corpora, e.g. ('emodb',).
     protocol.source = ()

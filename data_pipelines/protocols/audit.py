@@ -2,6 +2,8 @@
 
 import itertools
 
+import numpy as np
+
 from data_pipelines.errors import UserError
 from data_pipelines.protocols.confounding import emotion_information
 from data_pipelines.protocols.copies import inspect_copies
@@ -24,6 +26,9 @@ from data_pipelines.protocols.shortcuts import find_shortcuts
 from data_pipelines.storage.schema import Utterances
 from data_pipelines.wording import pluralize
 
+# Where a protocol separates sentences, test sentences are in none of these.
+SENTENCE_PAIRS = [(part, 'test') for part in ('train', 'dev', 'identity', 'withheld')]
+
 
 def audit_folds(
     utterances: Utterances, folds: list[Fold], protocol: Protocol, dropped: dict | None = None
@@ -40,7 +45,7 @@ def inspect_folds(
     """Returns what the parts of the folds share, and what predicts the emotion besides speech.
 
     The findings are JSON: counts, and at most ten examples of each kind. 'windows',
-    'same_persons' and 'copies' are there only if there are any. `find_shortcuts` explains
+    'same_persons', 'copies' and 'unused' are there only if there are any. `find_shortcuts` explains
     'shortcuts' and 'unmeasured'. 'dropped_copies' is `dropped`, what drop_copies has left out.
     """
     allowed = parse_allowed_leaks(protocol.allow_leak)
@@ -57,20 +62,26 @@ def inspect_folds(
         leaks.append('speaker')
     if audio['exact'] + audio['near'] + windows['count']:
         leaks.append('audio')
+    sentence = sentence_overlap(utterances, folds)
+    if protocol.separates_sentences:
+        sentence |= shared_values(utterances, 'sentence', folds, SENTENCE_PAIRS)
+        if sentence['count']:
+            leaks.append('sentence')  # allow_leak cannot allow these two
     if copies and copies['leaked']:
-        leaks.append('copy')  # allow_leak cannot allow it
+        leaks.append('copy')
     findings = {
         'folds': len(folds),
         'utterances': len(used_rows),
         'allowed': list(allowed),
         'shares_speakers': protocol.shares_speakers,
+        'separates_sentences': protocol.separates_sentences,
         'transductive': protocol.is_transductive,
         'speaker': speakers | {'unknown': unknown_speakers},
         'audio': audio,
         'duplicates': duplicates,
         'withheld': inspect_withheld(utterances, folds, recordings),
         'session': shared_values(utterances, 'session', folds, part_pairs),
-        'sentence': sentence_overlap(utterances, folds),
+        'sentence': sentence,
         'missing': missing_classes(utterances, folds),
         'tells': emotion_information(utterances, folds),
         **find_shortcuts(utterances, folds),
@@ -81,8 +92,23 @@ def inspect_folds(
         'same_persons': find_same_persons(utterances, recordings),
         'copies': copies,
         'dropped_copies': dropped,
+        'unused': _count_unused(utterances, folds, protocol),
     }
     return findings | {kind: found for kind, found in further.items() if found}
+
+
+def _count_unused(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> list[int]:
+    """Returns how many utterances with an emotion are in no part of each fold, by design.
+
+    Returns nothing for protocols that use all utterances of the known speakers.
+    """
+    if protocol.name != 'speaker_sentence_folds':
+        return []
+    labelled = np.flatnonzero(utterances.text['emotion'] != '')
+    counts = []
+    for fold in folds:
+        counts.append(len(np.setdiff1d(labelled, rows_of_parts([fold], ALL_PARTS))))
+    return counts
 
 
 def inspect_withheld(utterances: Utterances, folds: list[Fold], recordings: Recordings) -> dict:
@@ -124,6 +150,8 @@ def check_leaks(findings: dict) -> None:
         messages.append(_audio_leak_message(findings))
     if 'audio' in refused and findings.get('windows'):
         messages.append(_window_leak_message(findings))
+    if 'sentence' in refused:
+        messages.append(_sentence_leak_message(findings))
     if 'copy' in refused:
         messages.append(_copy_leak_message(findings['copies']))
     if messages:
@@ -196,6 +224,18 @@ def _window_advice(example: dict) -> str:
     return (
         f'These windows are listed under the speakers {first} and {second}. If that is one person, '
         f'write one name. {advice} correct start and end.'
+    )
+
+
+def _sentence_leak_message(findings: dict) -> str:
+    """Returns the message of a sentence in training and test of a protocol that separates them."""
+    leak = findings['sentence']
+    example = leak['examples'][0]
+    return (
+        f'Sentence leak: in fold {example["fold"]!r} {" and ".join(example["parts"])} share the '
+        f'sentence {example["sentence"]} ({" and ".join(example["utterances"])}). In all '
+        f'{pluralize(leak["count"], "sentence")} in {leak["in_folds"]} of '
+        f'{pluralize(findings["folds"], "fold")}, although the protocol separates sentences.'
     )
 
 

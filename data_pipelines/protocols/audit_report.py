@@ -52,7 +52,9 @@ def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
         where = _in_folds(findings, session)
         yield 'sessions', f'{session["count"]} shared{where}: same room, perhaps same dialogue'
     if findings['sentence']['known']:
-        yield 'sentences', _describe_sentences(findings['sentence'])
+        yield 'sentences', _leak_mark(findings, 'sentence') + _describe_sentences(findings)
+    if any(findings.get('unused', ())):
+        yield 'in no part', _describe_unused(findings)
     missing = findings['missing']
     for example in missing['examples'][:MAX_LISTED_PARTS]:
         classes = ' nor '.join(example['classes'])
@@ -192,14 +194,25 @@ def shortcut_warnings(findings: dict) -> list[str]:
     return warnings
 
 
-def _describe_sentences(sentence: dict) -> str:
+def _describe_unused(findings: dict) -> str:
+    """Returns how many utterances are in no part of a fold, and which they are."""
+    return (
+        f'{format_range(findings["unused"])} utterances in each fold: tested speakers with other '
+        'sentences, and other speakers with tested sentences'
+    )
+
+
+def _describe_sentences(findings: dict) -> str:
     """Returns how many of the tested sentences are in training too."""
+    sentence = findings['sentence']
     verb = 'is' if sentence['sentences'] == 1 else 'are'
     tested = f'{pluralize(sentence["sentences"], "sentence")} tested'
     words = f'{sentence["sentences_heard"]} of {tested} {verb} in training too'
     if sentence['heard']:
         percent = 100 * sentence['heard'] / sentence['known']
         words += f' ({percent:.0f} % of the utterances)'
+    elif findings.get('separates_sentences'):
+        words += ', by design of the protocol'
     return words
 
 

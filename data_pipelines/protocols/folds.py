@@ -13,6 +13,11 @@ from data_pipelines.protocols.protocol import (
     Protocol,
     parse_allowed_leaks,
 )
+from data_pipelines.protocols.sentences import (
+    deal_sentences,
+    find_sentences,
+    split_by_sentence,
+)
 from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
 from data_pipelines.storage.schema import RATING_COLUMNS, Utterances
@@ -153,6 +158,8 @@ def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list
     """
     if protocol.name == 'official':
         return [make_official_fold(utterances, protocol)]
+    if protocol.name == 'speaker_sentence_folds':
+        return make_speaker_sentence_folds(utterances, protocol)
     groups = _test_groups(utterances, protocol)
     names = list(groups)
     rows = list(groups.values())
@@ -195,6 +202,8 @@ def _test_groups(utterances: Utterances, protocol: Protocol) -> dict[str, np.nda
         return groups
     if protocol.name == 'speaker_folds':
         parts = _deal_speakers(utterances, protocol.folds)
+    elif protocol.name == 'sentence_folds':
+        parts = deal_sentences(utterances, protocol.folds)
     else:
         parts = _deal_recordings(utterances, protocol.folds)
     return {f'part {i} of {len(parts)}': rows for i, rows in enumerate(parts, start=1)}
@@ -221,6 +230,48 @@ def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
             f'Choose --config.protocol.folds from 3 to {count}.'
         )
     return split_by_speaker(utterances, np.arange(len(utterances)), parts)
+
+
+def make_speaker_sentence_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
+    """Returns folds in which neither the tested speakers nor their sentences are in training.
+
+    Group i of the speakers is tested with sentences of group i, and group i + 1 is dev with
+    sentences of group i + 1. Other speakers train on the other sentences. What remains is in no
+    part of the fold: test and dev speakers with other sentences, and other speakers with test or
+    dev sentences. There are as many groups of sentences as of speakers, or as sentences, if those
+    are fewer. Of two groups of sentences, one is tested, and the other is in training and in dev.
+    """
+    speaker_groups = _deal_speakers(utterances, protocol.folds)
+    sentences = find_sentences(utterances, protocol.name)
+    if len(sentences) < 2:
+        raise UserError(
+            'speaker_sentence_folds finds only one sentence; training and test need different '
+            'ones. Choose --config.protocol.name=speaker_folds.'
+        )
+    count = min(len(speaker_groups), len(sentences))
+    sentence_groups = split_by_sentence(utterances, count, protocol.name)
+    folds = []
+    for i, test_speakers in enumerate(speaker_groups):
+        dev_speakers = speaker_groups[(i + 1) % len(speaker_groups)]
+        test_sentences = sentence_groups[i % count]
+        dev_sentences = sentence_groups[(i + 1) % count]
+        if count == 2:  # dev has the sentences of training
+            held_out = [test_speakers, dev_speakers, test_sentences]
+        else:
+            held_out = [test_speakers, dev_speakers, test_sentences, dev_sentences]
+        is_train_N = np.ones(len(utterances), bool)
+        is_train_N[np.concatenate(held_out)] = False
+        test = np.intersect1d(test_speakers, test_sentences)
+        fold = Fold(
+            i,
+            f'part {i + 1} of {len(speaker_groups)}',
+            train=np.flatnonzero(is_train_N),
+            dev=np.intersect1d(dev_speakers, dev_sentences),
+            test=test,
+            adapt=test if protocol.is_transductive else _no_rows(),
+        )
+        folds.append(fold)
+    return folds
 
 
 def _deal_recordings(utterances: Utterances, parts: int) -> list[np.ndarray]:

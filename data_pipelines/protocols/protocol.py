@@ -15,7 +15,14 @@ WITHIN_CORPUS_PROTOCOLS = (
     'leave_one_session_out',
     'official',
     'speaker_dependent',
+    'sentence_folds',
+    'speaker_sentence_folds',
 )
+
+# Test speakers are training speakers by design.
+SHARED_SPEAKER_PROTOCOLS = ('speaker_dependent', 'sentence_folds')
+# Test sentences are in no other part.
+SEPARATE_SENTENCE_PROTOCOLS = ('sentence_folds', 'speaker_sentence_folds')
 
 # The column in which source and target differ.
 CROSS_CORPUS_PROTOCOLS = {
@@ -140,6 +147,8 @@ class Protocol:
             words += f' {"+".join(self.source)} -> {"+".join(self.target)}'
         if self.name == 'official' and self.test != 'test':
             words += f' ({self.test})'
+        if self.separates_sentences:
+            words += ', test sentences are not in training'
         if self.shares_speakers:
             words += ', speakers are shared between training and test'
         words += ADAPTATION_MODES[self.adapt]
@@ -158,7 +167,12 @@ class Protocol:
     @property
     def shares_speakers(self) -> bool:
         """Returns whether test speakers are training speakers by design."""
-        return self.name == 'speaker_dependent'
+        return self.name in SHARED_SPEAKER_PROTOCOLS
+
+    @property
+    def separates_sentences(self) -> bool:
+        """Returns whether test sentences are in no other part by design."""
+        return self.name in SEPARATE_SENTENCE_PROTOCOLS
 
     @property
     def is_transductive(self) -> bool:

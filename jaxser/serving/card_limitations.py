@@ -2,6 +2,7 @@
 
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import AUDIO_SPEC
+from data_pipelines.protocols.protocol import SHARED_SPEAKER_PROTOCOLS
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
@@ -66,7 +67,7 @@ def _limits_of_training(metadata: dict) -> list[str]:
         f'The prediction is always {_words(first_classes)} or {escape_text(last_class)}: there is '
         'no class for other emotions, or for audio without speech.'
     )
-    if protocol['name'] == 'speaker_dependent':
+    if protocol['name'] in SHARED_SPEAKER_PROTOCOLS:
         sentences.append(
             'The tested speakers were seen in training: expect a lower UAR for unseen speakers.'
         )

@@ -370,3 +370,61 @@ def test_speakers_who_share_recordings_are_probably_one_person():
     utterances.text['sha256'][rows[1:]] = ''
     words = ' '.join(audit_report.summary_lines(find(utterances, [fold])))
     assert 'are perhaps one person: 1 identical recording' in words
+
+
+def spoken_sentences(speakers: int, sentences: int):
+    """Returns utterances in which every speaker says every sentence with every emotion."""
+    utterances = make_utterances(speakers, per_class=sentences)
+    numbers = [name.split('_')[2] for name in utterances.text['utterance']]
+    utterances.text['sentence'] = np.array([f't{number}' for number in numbers])
+    return utterances
+
+
+def test_folds_by_sentence_share_speakers_by_design():
+    utterances = spoken_sentences(speakers=4, sentences=6)
+    protocol = Protocol('sentence_folds', 3)
+    findings = audit.audit_folds(utterances, make_folds(utterances, protocol), protocol)
+    assert findings['leaks'] == []
+    assert findings['shares_speakers']
+    described = dict(audit_report.describe_findings(findings))
+    assert described['speakers'] == '4 speakers shared in 3 of 3 folds, by design of the protocol'
+    assert described['sentences'] == (
+        '0 of 6 sentences tested are in training too, by design of the protocol'
+    )
+    assert 'in no part' not in described
+
+
+def test_folds_by_speaker_and_sentence_say_what_is_in_no_part():
+    """Each fold tests one speaker of four with one sentence of four, and has two in training."""
+    utterances = spoken_sentences(speakers=4, sentences=4)
+    protocol = Protocol('speaker_sentence_folds', 4)
+    findings = audit.audit_folds(utterances, make_folds(utterances, protocol), protocol)
+    assert findings['leaks'] == []
+    assert findings['speaker']['count'] == 0
+    assert findings['unused'] == [32 - 2 - 2 - 8] * 4
+    assert dict(audit_report.describe_findings(findings))['in no part'] == (
+        '20 utterances in each fold: tested speakers with other sentences, and other speakers '
+        'with tested sentences'
+    )
+
+
+@pytest.mark.parametrize('name', ['sentence_folds', 'speaker_sentence_folds'])
+@pytest.mark.parametrize('part', ['train', 'dev'])
+def test_a_tested_sentence_in_another_part_is_a_leak(name, part):
+    """It cannot be allowed: the protocol promises that there is none."""
+    utterances = spoken_sentences(speakers=4, sentences=4)
+    folds = make_folds(utterances, Protocol(name, 4))
+    rows = getattr(folds[2], part)
+    utterances.text['sentence'][rows[0]] = utterances.text['sentence'][folds[2].test[0]]
+    with pytest.raises(UserError, match='Sentence leak: in fold') as error:
+        find(utterances, [folds[2]], name=name, allow_leak='speaker,audio')
+    names = utterances.text['utterance']
+    assert f'{part} and test share the sentence' in str(error.value)
+    assert f'{names[rows[0]]} and {names[folds[2].test[0]]}' in str(error.value)
+
+
+def test_shared_sentences_are_no_leak_where_the_protocol_does_not_separate_them():
+    utterances = spoken_sentences(speakers=6, sentences=4)
+    findings = find(utterances, make_folds(utterances, Protocol(folds=3)))
+    assert findings['leaks'] == []
+    assert findings['sentence']['heard'] == findings['sentence']['known'] == 48

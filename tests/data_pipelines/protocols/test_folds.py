@@ -398,3 +398,114 @@ def test_a_corpus_that_cannot_fill_identity_batches_is_refused():
     message = 'b is source or target, and cannot fill the identity batches'
     with pytest.raises(UserError, match=message):
         dataclasses.replace(PAIR, identity=('b',))
+
+
+def make_spoken_sentences(speakers: int, sentences: int, per_class: int = 1):
+    """Returns `per_class` utterances of every sentence, class and speaker."""
+    utterances = make_utterances(speakers, per_class=sentences * per_class)
+    numbers = [int(name.split('_')[2]) % sentences for name in utterances.text['utterance']]
+    utterances.text['sentence'] = np.array([f't{number:02}' for number in numbers])
+    return utterances
+
+
+def values(utterances, column: str, rows) -> set:
+    """Returns the values of a column in some rows."""
+    return set(utterances.text[column][rows].tolist())
+
+
+def test_parts_of_sentence_folds_share_no_sentence_and_share_the_speakers():
+    """Every utterance is tested once; dev is the test part of the next fold."""
+    utterances = make_spoken_sentences(speakers=4, sentences=8)
+    folds = make_folds(utterances, Protocol('sentence_folds', 4))
+    assert len(folds) == 4
+    for fold, following in zip(folds, folds[1:] + folds[:1]):
+        parts = [values(utterances, 'sentence', getattr(fold, part)) for part in PARTS[:3]]
+        assert [len(part) for part in parts] == [4, 2, 2]
+        assert len(set.union(*parts)) == 8
+        assert values(utterances, 'speaker', fold.test) == values(utterances, 'speaker', fold.train)
+        np.testing.assert_array_equal(fold.dev, following.test)
+    np.testing.assert_array_equal(all_tested(folds), np.arange(len(utterances)))
+
+
+def test_sentence_folds_keep_utterances_of_unknown_speakers():
+    """Who speaks does not matter where test speakers are training speakers."""
+    utterances = make_spoken_sentences(speakers=4, sentences=3)
+    utterances.text['speaker'][:] = ''
+    folds = make_folds(utterances, Protocol('sentence_folds', 3))
+    np.testing.assert_array_equal(all_tested(folds), np.arange(len(utterances)))
+
+
+@pytest.mark.parametrize('folds', [3, 4, 5])
+@pytest.mark.parametrize('sentences', [2, 3, 5, 7])
+def test_speaker_sentence_folds_test_unseen_speakers_with_unseen_sentences(folds, sentences):
+    """Every speaker is tested; dev shares neither a speaker nor a sentence with test."""
+    utterances = make_spoken_sentences(speakers=10, sentences=sentences)
+    made = make_folds(utterances, Protocol('speaker_sentence_folds', folds))
+    assert len(made) == folds
+    for fold in made:
+        for column, first, second in itertools.product(
+            ('speaker', 'sentence'), ('train', 'dev'), ('dev', 'test')
+        ):
+            # Two sentences are too few for three parts: dev has the one of training.
+            if first == second or (sentences == 2 and (column, second) == ('sentence', 'dev')):
+                continue
+            shared = values(utterances, column, getattr(fold, first))
+            shared &= values(utterances, column, getattr(fold, second))
+            assert not shared, (column, first, second)
+        tested = speakers(utterances, fold.test)
+        others = np.setdiff1d(np.arange(len(utterances)), np.concatenate([fold.dev, fold.test]))
+        may_train = ~np.isin(utterances.text['speaker'][others], [*tested])
+        may_train &= ~np.isin(utterances.text['speaker'][others], [*speakers(utterances, fold.dev)])
+        for part in ('test', 'dev') if sentences > 2 else ('test',):
+            sentences_of_part = [*values(utterances, 'sentence', getattr(fold, part))]
+            may_train &= ~np.isin(utterances.text['sentence'][others], sentences_of_part)
+        np.testing.assert_array_equal(fold.train, others[may_train])
+    assert speakers(utterances, all_tested(made)) == set(utterances.text['speaker'].tolist())
+
+
+def test_unknown_speakers_train_on_untested_sentences_only():
+    """They may be the tested ones, and their tested sentences would be heard in training."""
+    utterances = make_spoken_sentences(speakers=6, sentences=3)
+    unknown = np.flatnonzero(utterances.text['speaker'] == 's05')
+    utterances.text['speaker'][unknown] = ''
+    for fold in make_folds(utterances, Protocol('speaker_sentence_folds', 3)):
+        assert not np.isin(unknown, np.concatenate([fold.dev, fold.test])).any()
+        training = values(utterances, 'sentence', fold.train)
+        is_trained = np.isin(utterances.text['sentence'][unknown], [*training])
+        np.testing.assert_array_equal(np.isin(unknown, fold.train), is_trained)
+
+
+@pytest.mark.parametrize('name', ['sentence_folds', 'speaker_sentence_folds'])
+def test_an_utterance_without_a_sentence_is_refused_with_the_count(name):
+    utterances = make_spoken_sentences(speakers=4, sentences=5)
+    utterances.text['sentence'][[3, 8]] = ''
+    with pytest.raises(UserError, match='2 of 40 utterances have no sentence'):
+        make_folds(utterances, Protocol(name, 3))
+
+
+@pytest.mark.parametrize(
+    ('name', 'sentences', 'folds', 'message'),
+    [
+        ('sentence_folds', 2, 3, 'finds 2 sentences; .* need 3 or more'),
+        (
+            'sentence_folds',
+            4,
+            5,
+            'cannot be made of 4 sentences.*folds from 3 to 4',
+        ),
+        ('sentence_folds', 4, 2, 'folds from 3 to 4'),
+        ('speaker_sentence_folds', 1, 3, 'finds only one sentence'),
+        ('speaker_sentence_folds', 4, 9, 'folds from 3 to 4'),
+    ],
+)
+def test_too_few_sentences_are_refused_with_what_to_choose(name, sentences, folds, message):
+    utterances = make_spoken_sentences(speakers=4, sentences=sentences)
+    with pytest.raises(UserError, match=message):
+        make_folds(utterances, Protocol(name, folds))
+
+
+def test_titles_say_what_folds_by_sentence_share():
+    title = Protocol('sentence_folds').title
+    assert 'test sentences are not in training, speakers are shared' in title
+    title = Protocol('speaker_sentence_folds').title
+    assert title == 'speaker_sentence_folds, test sentences are not in training'
