@@ -10,6 +10,7 @@ The names of arrays end in their axes. All files use these letters; a function m
   M  bands of a frame               D  devices if it comes first, otherwise the width of z
   C  emotion classes                F  folds that the runs of a device need
   K  classes of a domain            S  steps
+  A  ratings, such as arousal       O  outputs of the task: C scores, then A ratings
 """
 
 from collections.abc import Callable
@@ -30,9 +31,12 @@ Batch = dict[str, Any]
   mel_BxTxM        float32 features, zero beyond frames_B: normalised log-mel, the states of a
                    pretrained encoder, or audio samples
   frames_B         number of valid frames
-  emotion_B        class index
+  emotion_B        class index. For the task `ratings`, the third of the scale of the first rating,
+                   which nothing predicts
   labelled_B       weight of the example in the emotion loss, not a flag: 0 without an emotion
                    label, else 1, or the weight of its class (config.train.balanced)
+  rating_BxA       ratings from -1 to 1, 0 where there is none; only if the task has ratings
+  rated_B          1 if the example counts in the loss of ratings, else 0; only with rating_BxA
   target_B         1 for an example of the target: unlabelled in training, or of the test part
   speaker_B        speaker index, -1 if unknown (language_B and corpus_B likewise)
   speaker_seen_K   1 for a speaker of the utterances on which domain heads train, 0 for the others
@@ -60,7 +64,7 @@ class State:
     """The state of a run between two steps. Arrays only, so that it can be vmapped and saved."""
 
     step: jax.Array
-    params: Any  # {'encoder': ..., 'emotion': ..., and a method's own heads}
+    params: Any  # {'encoder': ..., 'emotion' and 'ratings' of the task, and a method's own heads}
     batch_stats: Any
     extra: Any  # a method's own memory, e.g. centroids
     opt_state: Any  # {branch of params: ...}
@@ -71,9 +75,10 @@ class Sizes(NamedTuple):
     """Static sizes of a training."""
 
     bands: int
-    emotions: int
+    emotions: int  # values of emotion_B
     domains: dict[str, int]  # {'speaker': K, 'language': K, 'corpus': K}
     steps: int  # of the whole training
+    ratings: int = 0  # that the task predicts
 
 
 class Aux(NamedTuple):
@@ -112,7 +117,8 @@ class Method(NamedTuple):
         hyper: the method's own hyper-parameters with their defaults.
         init: (key, z_1xD) -> (params of the heads, extra).
         loss: (params, state, batch, hyper, key) -> (scalar, Aux).
-        predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
+        predict: (params, batch_stats, batch) -> (z_BxD, outputs_BxO): the scores of the classes,
+            then the ratings (see jaxser/nn/output_head.py).
         domains: which of speaker, language, corpus the method acts on, in training or in a fit. If
             the method has the hyper-parameter head_rate, it is a factor on the learning rate of the
             branches of the parameters with these names: the domain heads.
@@ -134,6 +140,8 @@ class Method(NamedTuple):
             values.
         within_emotions: whether the method distinguishes domains only among labelled examples of
             one emotion, so that some emotion must have examples of several domains.
+        needs_classes: whether the method uses the emotions as classes, so that it cannot train the
+            task `ratings`.
     """
 
     hyper: dict[str, float]
@@ -149,3 +157,4 @@ class Method(NamedTuple):
     fit_input: Callable | None = None
     may_be_negative: tuple[str, ...] = ()
     within_emotions: bool = False
+    needs_classes: bool = False

@@ -1,6 +1,6 @@
 """Losses that several methods share.
 
-The last two losses return (value, metrics); training logs the metrics.
+The last three losses return (value, metrics); training logs the metrics.
 """
 
 import jax
@@ -40,6 +40,56 @@ def accuracy(scores_BxC: jax.Array, class_B: jax.Array, weight_B: jax.Array) -> 
     """Returns the weighted share of examples whose highest score is that of their class."""
     is_correct_B = (scores_BxC.argmax(-1) == class_B).astype(scores_BxC.dtype)
     return weighted_mean(is_correct_B, weight_B)
+
+
+def squared_error(predicted_BxA: jax.Array, rating_BxA: jax.Array) -> jax.Array:
+    """Returns error_B, the squared error of each example, mean over the ratings."""
+    return ((predicted_BxA - rating_BxA) ** 2).mean(-1)
+
+
+def concordance(predicted_BxA: jax.Array, rating_BxA: jax.Array, rated_B: jax.Array) -> jax.Array:
+    """Returns ccc_A, the concordance correlation coefficient of each rating (Lin 1989).
+
+    It is 2 cov(p, r) / (var(p) + var(r) + (mean(p) - mean(r))^2), with moments of the population
+    (divided by n), over the examples whose `rated_B` is 1. It is 0 if these are fewer than two, or
+    if the ratings are all equal.
+    """
+    weight_Bx1 = (rated_B / jnp.maximum(rated_B.sum(), 1))[:, None]
+
+    def mean(x_BxA):
+        return (x_BxA * weight_Bx1).sum(0)
+
+    predicted_mean_A, rating_mean_A = mean(predicted_BxA), mean(rating_BxA)
+    p_BxA = predicted_BxA - predicted_mean_A
+    r_BxA = rating_BxA - rating_mean_A
+    shift_A = (predicted_mean_A - rating_mean_A) ** 2
+    spread_A = mean(p_BxA**2) + mean(r_BxA**2) + shift_A
+    return 2 * mean(p_BxA * r_BxA) / jnp.where(spread_A > 0, spread_A, 1.0)
+
+
+def concordance_loss(
+    predicted_BxA: jax.Array, rating_BxA: jax.Array, rated_B: jax.Array
+) -> jax.Array:
+    """Returns 1 - CCC of the batch, mean over the ratings; 0 if no example is rated."""
+    value = 1 - concordance(predicted_BxA, rating_BxA, rated_B).mean()
+    return jnp.where(rated_B.sum() > 0, value, 0.0)
+
+
+def rating_loss(
+    kind: str, predicted_BxA: jax.Array, batch: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the loss of ratings over the examples whose `rated_B` is 1; and metrics.
+
+    `kind` is 'ccc' (`concordance_loss`) or 'mse' (the mean squared error).
+    """
+    rating_BxA = batch['rating_BxA']
+    rated_B = batch['rated_B']
+    if kind == 'ccc':
+        value = concordance_loss(predicted_BxA, rating_BxA, rated_B)
+    else:
+        value = weighted_mean(squared_error(predicted_BxA, rating_BxA), rated_B)
+    ccc_A = concordance(predicted_BxA, rating_BxA, rated_B)
+    return value, {'rating_loss': value, 'rating_ccc': ccc_A.mean()}
 
 
 def emotion_cross_entropy(

@@ -14,11 +14,12 @@ How the reversal coefficient lam gets from the configuration to the parameters:
    to 1 during training.
 7. jaxser/reversal.py: `reverse_gradient` takes z and that product, and `_backward` multiplies the
    gradient of the domain losses with respect to z by -ramped_lam. Only metrics depend on lam too.
-8. jaxser/training/step.py: `_descend` updates each branch of the parameters (encoder, emotion head,
-   each domain head) by the optimiser of jaxser/training/optimizer.py. It clips each branch by its
-   own norm; for the encoder, that of the sum of the emotion gradient and the reversed gradient. It
-   multiplies the updates of the domain heads by hyper['head_rate'] (config.sweep.head_rate), so
-   that they learn faster than the encoder, which otherwise outruns them.
+8. jaxser/training/step.py: `_descend` updates each branch of the parameters (encoder, each head of
+   the task, each domain head) by the optimiser of jaxser/training/optimizer.py. It clips each
+   branch by its own norm; for the encoder, that of the sum of the task's gradient and the reversed
+   gradient. It multiplies the updates of the domain heads by hyper['head_rate']
+   (config.sweep.head_rate), so that they learn faster than the encoder, which otherwise outruns
+   them.
 
 If lam is negative, step 7 does not reverse: the encoder descends on the domain losses, and learns
 to keep the domain, as in multi-task training. One sweep, such as lam = -1, -0.3, 0, 0.3, shows
@@ -36,6 +37,7 @@ from jaxser.earlier import uses_earlier_defaults
 from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.methods import erm
 from jaxser.nn import heads
+from jaxser.nn.output_head import OutputHead, make_output_head
 from jaxser.reversal import gradient_ratio, ramp, reverse_gradient
 
 # From a search on the dev speakers and withheld utterances of EMO-DB and RAVDESS over Whisper
@@ -67,11 +69,12 @@ def sum_domain_losses(
     return total, metrics
 
 
-def init_heads(emotion_head: heads.Head, domain_heads: dict[str, heads.Head]) -> Callable:
-    """Returns the `Method.init` of a method with an emotion head and one head for each domain."""
+def init_heads(output_head: OutputHead, domain_heads: dict[str, heads.Head]) -> Callable:
+    """Returns the `Method.init` of a method with the heads of the task and one for each domain."""
 
     def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
+        params = output_head.init(key, z_1xD)
+        return params | heads.init_further_heads(domain_heads, key, z_1xD), {}
 
     return init
 
@@ -105,30 +108,30 @@ def make_reversed(
         init: `Method.init`.
         domain_loss: `Method.domain_loss`.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
 
     def loss(params, state, batch, hyper, key):
-        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
+        task = erm.task_forward(encoder, output_head, params, state, batch, hyper, key)
         ramped_lam = ramp_lam(hyper, state, sizes)
-        reversed_z_BxD = reverse_gradient(emotion.z_BxD, ramped_lam)
+        reversed_z_BxD = reverse_gradient(task.z_BxD, ramped_lam)
         domain_sum, metrics = sum_domain_losses(domain_loss, domains, params, reversed_z_BxD, batch)
-        total = emotion.loss + hyper['domain_weight'] * domain_sum
+        total = task.loss + hyper['domain_weight'] * domain_sum
 
+        task_loss = erm.make_task_loss(output_head, params, batch, key)
         metrics['lam_p'] = ramped_lam
         metrics['reversed_over_task'] = reversed_over_task(
-            params, batch, emotion.z_BxD, hyper['domain_weight'], ramped_lam
+            params, batch, task.z_BxD, hyper['domain_weight'], ramped_lam, task_loss
         )
-        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
+        return total, Aux(task.batch_stats, state.extra, task.metrics | metrics)
 
-    def reversed_over_task(params, batch, z_BxD, domain_weight, ramped_lam):
-        """The metric: the norm of the reversed gradient at z over that of the emotion loss."""
+    def reversed_over_task(params, batch, z_BxD, domain_weight, ramped_lam, task_loss):
+        """The metric: the norm of the reversed gradient at z over that of the task's loss."""
 
         def reversed_part(z_BxD):
             domain_sum, _ = sum_domain_losses(domain_loss, domains, params, z_BxD, batch)
             return ramped_lam * (domain_weight * domain_sum)
 
-        emotion_loss = erm.make_task_loss(emotion_head, params, batch)
-        return gradient_ratio(reversed_part, emotion_loss, z_BxD)
+        return gradient_ratio(reversed_part, task_loss, z_BxD)
 
     return Method(
         hyper=EARLIER_HYPER if uses_earlier_defaults(config) else HYPER,

@@ -6,7 +6,7 @@ import jax
 
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import erm
-from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 
 
 def make_alignment(
@@ -16,19 +16,19 @@ def make_alignment(
     name: str,
     distance: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Method:
-    """Returns the method with the loss CE(emotion | z) + lam distance(z_BxD, target_B).
+    """Returns the method with the task's loss + lam distance(z_BxD, target_B).
 
     `name` is the metric under which the distance is logged.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     plain = erm.make(config, encoder, sizes)
 
     def loss(params, state, batch, hyper, key):
-        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
-        value = distance(emotion.z_BxD, batch['target_B'])
-        metrics = emotion.metrics | {name: value}
-        total = emotion.loss + hyper['lam'] * value
-        return total, Aux(emotion.batch_stats, state.extra, metrics)
+        task = erm.task_forward(encoder, output_head, params, state, batch, hyper, key)
+        value = distance(task.z_BxD, batch['target_B'])
+        metrics = task.metrics | {name: value}
+        total = task.loss + hyper['lam'] * value
+        return total, Aux(task.batch_stats, state.extra, metrics)
 
     return Method(
         hyper={'lam': 1.0}, init=plain.init, loss=loss, predict=plain.predict, target=True

@@ -12,21 +12,22 @@ from jaxser import losses
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import _adversarial
 from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """As dann, with one head for each domain d and emotion in place of one for each domain.
 
-    CE(emotion | z) + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress)), emotion).
+    The task's loss + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress)), emotion).
     The mean is over the examples whose emotion and domain are known, each with weight 1;
     unlabelled target examples do not count.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     domain_heads = heads.domain_heads(config, sizes)
     classes = [str(c) for c in range(sizes.emotions)]
 
     def init(key, z_1xD):
-        params = {'emotion': emotion_head.init(key, z_1xD)}
+        params = output_head.init(key, z_1xD)
         for n, (domain, head) in enumerate(domain_heads.items(), 1):
             class_keys = jax.random.split(jax.random.fold_in(key, n), len(classes))
             params[domain] = {c: head.init(k, z_1xD) for c, k in zip(classes, class_keys)}
@@ -50,4 +51,4 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     method = _adversarial.make_reversed(
         config, encoder, sizes, domains=tuple(domain_heads), init=init, domain_loss=domain_loss
     )
-    return method._replace(within_emotions=True)
+    return method._replace(within_emotions=True, needs_classes=True)

@@ -10,6 +10,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.methods import _adversarial, erm
 from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 from jaxser.reversal import gradient_ratio
 
 
@@ -26,11 +27,11 @@ def uniform_cross_entropy(domain: str, scores_BxK: jax.Array, batch) -> jax.Arra
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + sum_d (lam ramp(progress) CE(uniform, d | z) + CE(d | z)).
+    """The task's loss + sum_d (lam ramp(progress) CE(uniform, d | z) + CE(d | z)).
 
     In CE(uniform, d | z) the head of domain d is constant, in CE(d | z) it is z.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     domain_heads = heads.domain_heads(config, sizes)
 
     domain_loss = _adversarial.head_cross_entropy(domain_heads)
@@ -41,36 +42,36 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return uniform_cross_entropy(domain, scores_BxK, batch)
 
     def loss(params, state, batch, hyper, key):
-        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
+        task = erm.task_forward(encoder, output_head, params, state, batch, hyper, key)
         ramped_lam = _adversarial.ramp_lam(hyper, state, sizes)
-        constant_z_BxD = jax.lax.stop_gradient(emotion.z_BxD)
-        total, metrics = emotion.loss, {}
+        constant_z_BxD = jax.lax.stop_gradient(task.z_BxD)
+        total, metrics = task.loss, {}
         for domain in domain_heads:
-            confusion_loss = confusion(domain, params, emotion.z_BxD, batch)
+            confusion_loss = confusion(domain, params, task.z_BxD, batch)
             head_loss, head_metrics = domain_loss(domain, params[domain], constant_z_BxD, batch)
             total += ramped_lam * confusion_loss + head_loss
             metrics |= head_metrics
             metrics[f'{domain}_confusion'] = confusion_loss
 
         metrics['lam_p'] = ramped_lam
+        task_loss = erm.make_task_loss(output_head, params, batch, key)
         metrics['reversed_over_task'] = confusion_over_task(
-            params, batch, emotion.z_BxD, ramped_lam
+            params, batch, task.z_BxD, ramped_lam, task_loss
         )
-        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
+        return total, Aux(task.batch_stats, state.extra, task.metrics | metrics)
 
-    def confusion_over_task(params, batch, z_BxD, ramped_lam):
-        """The metric: the norm of the confusion's gradient at z over that of the emotion loss."""
+    def confusion_over_task(params, batch, z_BxD, ramped_lam, task_loss):
+        """The metric: the norm of the confusion's gradient at z over that of the task's loss."""
 
         def confusion_sum(z_BxD):
             values = [confusion(domain, params, z_BxD, batch) for domain in domain_heads]
             return ramped_lam * sum(values)
 
-        emotion_loss = erm.make_task_loss(emotion_head, params, batch)
-        return gradient_ratio(confusion_sum, emotion_loss, z_BxD)
+        return gradient_ratio(confusion_sum, task_loss, z_BxD)
 
     return Method(
         hyper={'lam': 0.3},
-        init=_adversarial.init_heads(emotion_head, domain_heads),
+        init=_adversarial.init_heads(output_head, domain_heads),
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,
         domains=tuple(domain_heads),

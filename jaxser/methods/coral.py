@@ -29,5 +29,5 @@ def coral_distance(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + lam ||C_s - C_t||_F^2 / (4 D^2), C the covariance over source or target."""
+    """The task's loss + lam ||C_s - C_t||_F^2 / (4 D^2), C the covariance of source or target."""
     return _alignment.make_alignment(config, encoder, sizes, 'coral', coral_distance)

@@ -10,21 +10,21 @@ import jax.numpy as jnp
 
 from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
-from jaxser.methods import _perturbation, erm
+from jaxser.methods import _adversarial, _perturbation, erm
 from jaxser.nn import heads
+from jaxser.nn.output_head import OutputHead, make_output_head
 
 
 def make_objectives(
-    emotion_head: heads.Head, domain_heads: dict[str, heads.Head], params: dict, batch: Batch
+    output_head: OutputHead, domain_heads: dict[str, heads.Head], params: dict, batch: Batch
 ) -> tuple[_perturbation.Objective, _perturbation.Objective]:
-    """Returns the losses that move the features: CE(emotion), and the sum of CE(domain)."""
+    """Returns the losses that move the features: that of the task, and the sum of CE(domain)."""
     known = {}
     for domain in domain_heads:
         known[domain] = (batch[f'{domain}_B'] >= 0).astype(jnp.float32)
 
-    def emotion_loss(z_BxD):
-        scores_BxC = emotion_head.apply(params['emotion'], z_BxD)
-        return losses.per_example_cross_entropy(scores_BxC, batch['emotion_B'])
+    def task_loss(z_BxD):
+        return output_head.per_example_loss(params, z_BxD, batch)
 
     def domain_loss(z_BxD):
         total_B = 0
@@ -36,7 +36,7 @@ def make_objectives(
         return total_B
 
     return (
-        _perturbation.Objective(emotion_loss, jnp.sign(batch['labelled_B'])),
+        _perturbation.Objective(task_loss, output_head.counted(batch)),
         _perturbation.Objective(domain_loss, jnp.sign(sum(known.values()))),
     )
 
@@ -44,21 +44,15 @@ def make_objectives(
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """(1 - alpha) (J_e(x) + J_d(x)) + alpha (J_e(x_d) + J_d(x_e)).
 
-    J_e is CE(emotion | z), J_d the sum of CE(d | z) over the domains d. The moved features are
-    x_d = x + eps clip(grad_x J_d(x)) and x_e likewise by J_e. They are constants, from one more
-    pass over x with the batch statistics, and from the unweighted losses of single examples. x_d
-    and x_e are normalised by their own statistics; the running ones are updated by x only. All
-    passes use the same dropout mask. An example without emotion label has x_e = x, one without
-    known domain x_d = x.
+    J_e is the loss of the task, such as CE(emotion | z), J_d the sum of CE(d | z) over the domains
+    d. The moved features are x_d = x + eps clip(grad_x J_d(x)) and x_e likewise by J_e. They are
+    constants, from one more pass over x with the batch statistics, and from the unweighted losses
+    of single examples; for ratings, these are squared errors. x_d and x_e are normalised by their
+    own statistics; the running ones are updated by x only. All passes use the same dropout mask. An
+    example without a label has x_e = x, one without known domain x_d = x.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     domain_heads = heads.domain_heads(config, sizes)
-
-    def init(key, z_1xD):
-        return heads.init_heads({'emotion': emotion_head, **domain_heads}, key, z_1xD), {}
-
-    def emotion_cross_entropy(params, z_BxD, batch):
-        return losses.emotion_cross_entropy(emotion_head.apply(params['emotion'], z_BxD), batch)
 
     def domain_cross_entropy(domain, params, z_BxD, batch):
         scores_BxK = domain_heads[domain].apply(params[domain], z_BxD)
@@ -70,7 +64,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             _perturbation.make_encode(encoder, fixed, state, batch, hyper, key),
             batch,
             hyper['eps'],
-            *make_objectives(emotion_head, domain_heads, fixed, batch),
+            *make_objectives(output_head, domain_heads, fixed, batch),
         )
         versions = _perturbation.encode_versions(
             _perturbation.make_encode(encoder, params, state, batch, hyper, key),
@@ -80,8 +74,8 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         )
         z_BxD, z_e_BxD, z_d_BxD = versions.z_VxBxD
 
-        clean, metrics = emotion_cross_entropy(params, z_BxD, batch)
-        crossed, _ = emotion_cross_entropy(params, z_d_BxD, batch)
+        clean, metrics = output_head.loss(params, z_BxD, batch, key)
+        crossed, _ = output_head.loss(params, z_d_BxD, batch, key)
         for domain in domain_heads:
             domain_clean, domain_metrics = domain_cross_entropy(domain, params, z_BxD, batch)
             domain_crossed, _ = domain_cross_entropy(domain, params, z_e_BxD, batch)
@@ -94,7 +88,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     return Method(
         hyper={'eps': 1.0, 'alpha': 0.5},
-        init=init,
+        init=_adversarial.init_heads(output_head, domain_heads),
         loss=loss,
         predict=erm.make(config, encoder, sizes).predict,
         domains=tuple(domain_heads),

@@ -9,10 +9,11 @@ our defaults.
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import _adversarial
 from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress))).
+    """The task's loss + domain_weight sum_d CE(d | reverse_gradient(z, lam ramp(progress))).
 
     The sum is over the domains d; progress is the fraction of the training that is done. `lam`
     scales only the gradient that reaches the encoder: the domain heads train in the same way at any
@@ -27,6 +28,6 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         encoder,
         sizes,
         domains=tuple(domain_heads),
-        init=_adversarial.init_heads(heads.make_head(sizes.emotions), domain_heads),
+        init=_adversarial.init_heads(make_output_head(config, sizes), domain_heads),
         domain_loss=_adversarial.head_cross_entropy(domain_heads),
     )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxser.interfaces import Aux, Encoder, Method, Sizes
 from jaxser.losses import accuracy, weighted_mean
 from jaxser.methods import _sparse_coding, erm
-from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
@@ -26,13 +26,15 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     the regression: the largest is predicted, but their softmax, which evaluation writes as
     posterior, is not a calibrated probability.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     plain = erm.make(config, encoder, sizes)
 
     def regression_loss(scores_BxC, batch):
         one_hot_BxC = jax.nn.one_hot(batch['emotion_B'], sizes.emotions)
         error_B = ((scores_BxC - one_hot_BxC) ** 2).sum(-1)
-        return weighted_mean(error_B, batch['labelled_B'])
+        value = weighted_mean(error_B, batch['labelled_B'])
+        share = accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
+        return value, {'emotion_loss': value, 'emotion_accuracy': share}
 
     def alignment_loss(z_BxD, is_target_B, tau):
         # Without source examples nothing can explain the target: the term is 0.
@@ -48,14 +50,12 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return alignment, {'residual': residual, 'nonzeros': weighted_mean(nonzeros_B, target_B)}
 
     def loss(params, state, batch, hyper, key):
-        emotion = erm.emotion_forward(encoder, emotion_head, params, state, batch, hyper, key)
-        scores_BxC = emotion_head.apply(params['emotion'], emotion.z_BxD)
-        regression = regression_loss(scores_BxC, batch)
-        alignment, metrics = alignment_loss(emotion.z_BxD, batch['target_B'], hyper['tau'])
-        metrics['emotion_loss'] = regression
-        metrics['emotion_accuracy'] = accuracy(scores_BxC, batch['emotion_B'], batch['labelled_B'])
-        total = regression + hyper['lam'] * alignment
-        return total, Aux(emotion.batch_stats, state.extra, metrics)
+        task = erm.task_forward(
+            encoder, output_head, params, state, batch, hyper, key, regression_loss
+        )
+        alignment, metrics = alignment_loss(task.z_BxD, batch['target_B'], hyper['tau'])
+        total = task.loss + hyper['lam'] * alignment
+        return total, Aux(task.batch_stats, state.extra, task.metrics | metrics)
 
     return Method(
         hyper={'lam': 1.0, 'tau': 0.3},
@@ -63,4 +63,5 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         loss=loss,
         predict=plain.predict,
         target=True,
+        needs_classes=True,
     )

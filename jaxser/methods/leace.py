@@ -12,7 +12,7 @@ import numpy as np
 from jaxser.interfaces import Encoder, Method, Sizes
 from jaxser.methods import erm
 from jaxser.methods._closed_form import update_without
-from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 
 # A direction whose singular value, relative to the largest, is below D times this is only rounding
 # of float32.
@@ -61,10 +61,10 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """Trains exactly as erm; after training, every prediction replaces z by r(z).
 
     r is fitted on whole utterances of the fold's training data, encoded by the selected parameters
-    in evaluation mode. Parameters are selected on dev without r. The emotion head reads r(z) as it
-    was trained to read z: it is not refitted. If z is not finite, nothing is erased.
+    in evaluation mode. Parameters are selected on dev without r. The heads of the task read r(z) as
+    they were trained to read z: they are not refitted. If z is not finite, nothing is erased.
     """
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     plain = erm.make(config, encoder, sizes)
     domains = tuple(config.domain.split('+'))
 
@@ -81,7 +81,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         # In float32 on every device: an accelerator's shorter default would leave a trace of the
         # domain.
         z_BxD = z_BxD - jnp.matmul(z_BxD - mean_1xD, A_DxD.T, precision='highest')
-        return z_BxD, emotion_head.apply(params['emotion'], z_BxD)
+        return z_BxD, output_head.apply(params, z_BxD)
 
     def fit(params, z_NxD, domain_index):
         if not np.isfinite(z_NxD).all():

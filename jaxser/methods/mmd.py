@@ -40,5 +40,5 @@ def squared_mmd(z_BxD: jax.Array, target_B: jax.Array) -> jax.Array:
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + lam MMD^2(z of the source, z of the target)."""
+    """The task's loss + lam MMD^2(z of the source, z of the target)."""
     return _alignment.make_alignment(config, encoder, sizes, 'mmd', squared_mmd)

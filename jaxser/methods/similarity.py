@@ -17,7 +17,7 @@ from data_pipelines.errors import UserError
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes
 from jaxser.methods import _adversarial, erm
 from jaxser.methods._identity import split_batch
-from jaxser.nn import heads
+from jaxser.nn.output_head import make_output_head
 from jaxser.reversal import gradient_ratio
 
 VARIANTS = ('conditional', 'unconditional')
@@ -78,11 +78,12 @@ def sum_similarities(
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
-    """CE(emotion | z) + lam ramp(progress) sum_d D_d, with D_d of `domain_similarity`.
+    """The task's loss + lam ramp(progress) sum_d D_d, with D_d of `domain_similarity`.
 
     The sum is over the domains d of config.domain. config.similarity chooses the groups of which
-    pairs are formed. 'conditional': one emotion. Only labelled examples count, so that unlabelled
-    target examples are left out; the weight of their class has no influence. 'unconditional': all
+    pairs are formed. 'conditional': one emotion, or one third of the scale of the first rating if
+    the task is `ratings`. Only labelled examples count, so that unlabelled target examples are left
+    out; the weight of their class has no influence. 'unconditional': all
     examples are one group, unlabelled ones included.
 
     With config.protocol.identity, identity examples enter the penalty too. They have no emotion:
@@ -91,7 +92,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     lam = 0 all of this is plain training.
 
     Metrics: `{domain}_similarity` is D_d, and `penalty_over_task` the norm of the penalty's
-    gradient at z over that of the emotion loss.
+    gradient at z over that of the task's loss.
     """
     if config.similarity not in VARIANTS:
         raise UserError(
@@ -100,7 +101,7 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     is_conditional = config.similarity == 'conditional'
     has_identity = bool(config.protocol.identity)
     domains = tuple(config.domain.split('+'))
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     plain = erm.make(config, encoder, sizes)
 
     def encode_identity(params, state, identity_batch, hyper, key):
@@ -112,11 +113,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
         return z_BxD
 
     def loss(params, state, batch, hyper, key):
-        emotion_batch, identity_batch = split_batch(batch) if has_identity else (batch, None)
-        emotion = erm.emotion_forward(
-            encoder, emotion_head, params, state, emotion_batch, hyper, key
-        )
-        group_B = group_examples(emotion_batch, is_conditional)
+        task_batch, identity_batch = split_batch(batch) if has_identity else (batch, None)
+        task = erm.task_forward(encoder, output_head, params, state, task_batch, hyper, key)
+        group_B = group_examples(task_batch, is_conditional)
         identity_z = []
         if has_identity:
             identity_z.append(encode_identity(params, state, identity_batch, hyper, key))
@@ -128,17 +127,17 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
             return sum_similarities(z_BxD, batch, domains, group_B)
 
         ramped_lam = _adversarial.ramp_lam(hyper, state, sizes)
-        value, metrics = penalty(emotion.z_BxD)
-        total = emotion.loss + ramped_lam * value
+        value, metrics = penalty(task.z_BxD)
+        total = task.loss + ramped_lam * value
         metrics['lam_p'] = ramped_lam
 
         def ramped_penalty(z_BxD):
             value, _ = penalty(z_BxD)
             return ramped_lam * value
 
-        emotion_loss = erm.make_task_loss(emotion_head, params, emotion_batch)
-        metrics['penalty_over_task'] = gradient_ratio(ramped_penalty, emotion_loss, emotion.z_BxD)
-        return total, Aux(emotion.batch_stats, state.extra, emotion.metrics | metrics)
+        task_loss = erm.make_task_loss(output_head, params, task_batch, key)
+        metrics['penalty_over_task'] = gradient_ratio(ramped_penalty, task_loss, task.z_BxD)
+        return total, Aux(task.batch_stats, state.extra, task.metrics | metrics)
 
     return Method(
         hyper={'lam': 3.0},

@@ -18,6 +18,7 @@ from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Method, Sizes, State
 from jaxser.methods._identity import split_batch
 from jaxser.nn import heads
+from jaxser.nn.output_head import OutputHead, make_output_head
 
 
 class Variant(NamedTuple):
@@ -45,10 +46,10 @@ def find_variant(name: str) -> Variant:
 
 
 class Network(NamedTuple):
-    """The encoder and both heads, as functions of their parameters."""
+    """The encoder and the heads, as functions of their parameters."""
 
     encoder: Encoder
-    emotion_head: heads.Head
+    output_head: OutputHead
     speaker_head: heads.Head
 
     def encode(self, params: dict, batch_stats, batch: Batch, hyper, key, train: bool):
@@ -61,14 +62,13 @@ class Network(NamedTuple):
             z_BxD = jax.nn.relu(layer.apply(params['layer'], z_BxD))
         return z_BxD, batch_stats
 
-    def emotion_loss(self, params: dict, state: State, batch: Batch, hyper, key):
+    def task_loss(self, params: dict, state: State, batch: Batch, hyper, key):
         """L_er: `Method.loss` over the emotion examples."""
         emotion_batch, _ = split_batch(batch)
         z_BxD, batch_stats = self.encode(
             params, state.batch_stats, emotion_batch, hyper, key, train=True
         )
-        scores_BxC = self.emotion_head.apply(params['emotion'], z_BxD)
-        value, metrics = losses.emotion_cross_entropy(scores_BxC, emotion_batch)
+        value, metrics = self.output_head.loss(params, z_BxD, emotion_batch, key)
         return value, Aux(batch_stats, state.extra, metrics)
 
     def domain_loss(self, domain: str, head_params: dict, z_BxD: jax.Array, batch: Batch):
@@ -85,16 +85,16 @@ class Network(NamedTuple):
     def predict(self, params: dict, batch_stats, batch: Batch):
         """`Method.predict`."""
         z_BxD, _ = self.encode(params, batch_stats, batch, {}, None, train=False)
-        return z_BxD, self.emotion_head.apply(params['emotion'], z_BxD)
+        return z_BxD, self.output_head.apply(params, z_BxD)
 
 
 def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     """Steps (1) w and (2) w_er descend dL_er, (3) w <- w + lam dL_id/dw, (4) w_id descends dL_id.
 
-    L_er is CE(emotion | z) of the emotion examples, L_id CE(speaker | z) of the identity examples.
-    (1) and (2) are one backward pass, from one point; so are (3) and (4), from the w that (1) left.
-    TAP: w is the encoder. SNP: w has one more layer, between encoder and heads, which alone
-    ascends; prediction goes through it.
+    L_er is the loss of the task, such as CE(emotion | z), of the emotion examples, L_id
+    CE(speaker | z) of the identity examples. (1) and (2) are one backward pass, from one point; so
+    are (3) and (4), from the w that (1) left. TAP: w is the encoder. SNP: w has one more layer,
+    between encoder and heads, which alone ascends; prediction goes through it.
 
     The descents are the optimiser's. The ascent is a plain step under any optimiser, is not
     clipped, does not follow the learning rate schedule, and is not scaled by an encoder's `rates`.
@@ -107,19 +107,20 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     ascends; 0 if nothing descends.
     """
     variant = find_variant(config.speaker_norm)
-    emotion_head = heads.make_head(sizes.emotions)
+    output_head = make_output_head(config, sizes)
     speaker_head = heads.make_head(sizes.domains['speaker'], hidden=config.domain_hidden)
-    network = Network(encoder, emotion_head, speaker_head)
+    network = Network(encoder, output_head, speaker_head)
 
     def init(key, z_1xD):
-        modules = {'emotion': emotion_head, 'speaker': speaker_head}
+        modules = {'speaker': speaker_head}
         if variant.ascending == 'layer':
             modules['layer'] = heads.make_head(z_1xD.shape[1])
-        return heads.init_heads(modules, key, z_1xD), {}
+        params = output_head.init(key, z_1xD)
+        return params | heads.init_further_heads(modules, key, z_1xD), {}
 
-    def descend_emotion(state, batch, hyper, key, descend):
+    def descend_task(state, batch, hyper, key, descend):
         """Steps (1) and (2)."""
-        value_and_gradient = jax.value_and_grad(network.emotion_loss, has_aux=True)
+        value_and_gradient = jax.value_and_grad(network.task_loss, has_aux=True)
         (value, aux), gradients = value_and_gradient(state.params, state, batch, hyper, key)
         del gradients['speaker']
         state = descend(state, gradients).replace(batch_stats=aux.batch_stats)
@@ -138,18 +139,18 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
     def descend_then_ascend(state, batch, hyper, key, descend):
         """`Method.update`: the four steps."""
         start = state.params[variant.ascending]
-        state, emotion_metrics = descend_emotion(state, batch, hyper, key, descend)
+        state, task_metrics = descend_task(state, batch, hyper, key, descend)
         descended = state.params[variant.ascending]
         speaker_key = jax.random.fold_in(key, 1)
         state, speaker_metrics, ascent = ascend_speaker(state, batch, hyper, speaker_key, descend)
         descent = jax.tree.map(jnp.subtract, descended, start)
-        metrics = emotion_metrics | speaker_metrics | {'ascent': norm_ratio(ascent, descent)}
+        metrics = task_metrics | speaker_metrics | {'ascent': norm_ratio(ascent, descent)}
         return state, metrics
 
     return Method(
         hyper={'lam': variant.lam},
         init=init,
-        loss=network.emotion_loss,
+        loss=network.task_loss,
         predict=network.predict,
         domains=('speaker',),
         identity=True,

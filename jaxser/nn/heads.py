@@ -43,14 +43,13 @@ def domain_heads(config, sizes: Sizes) -> dict[str, Head]:
     return heads
 
 
-def init_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
-    """Returns the parameters of several heads by name.
+def init_further_heads(heads: dict[str, Head], key: jax.Array, z_1xD: jax.Array) -> dict:
+    """Returns the parameters by name of the heads that a method has besides those of its task.
 
-    The first head is initialised with `key` itself, whether or not there are others: so the emotion
-    head starts from the same parameters in every method.
+    Each is initialised with its number, from 1, folded into `key`. The emotion head is initialised
+    with `key` itself (output_head.py), so that it starts from the same parameters in every method.
     """
     params = {}
-    for n, (name, head) in enumerate(heads.items()):
-        head_key = jax.random.fold_in(key, n) if n else key
-        params[name] = head.init(head_key, z_1xD)
+    for n, (name, head) in enumerate(heads.items(), start=1):
+        params[name] = head.init(jax.random.fold_in(key, n), z_1xD)
     return params
