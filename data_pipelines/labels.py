@@ -1,11 +1,13 @@
 """The emotion words that all corpora share, and the label spaces in which a model may be trained.
 
-A label space maps emotion words to classes. A word that it does not map has no class.
+A label space maps emotion words to classes. A word that it does not map has no class. The votes of
+several listeners for one utterance are numbers by emotion word. As a text, they are
+'angry=2;neutral=1'.
 """
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -171,6 +173,66 @@ def map_labels(
         )
     reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
     return class_N, dict(zip(reasons.tolist(), counts.tolist()))
+
+
+def format_votes(votes: Mapping[str, int] | None) -> str:
+    """Returns the votes as 'angry=2;neutral=1', the words sorted; '' if there are none."""
+    pairs = [f'{word}={count}' for word, count in sorted((votes or {}).items()) if count]
+    return ';'.join(pairs)
+
+
+def parse_votes(text: str) -> dict[str, int]:
+    """Returns the number of votes by emotion word, from the text of `format_votes`.
+
+    UserError if the text has another form.
+    """
+    votes: dict[str, int] = {}
+    for pair in text.split(';') if text else []:
+        word, _, count = pair.rpartition('=')
+        if not word or word in votes or not count.isdecimal():
+            raise UserError(
+                f'The votes {text!r} have the part {pair!r}; expected WORD=NUMBER, separated by '
+                'semicolons, each word once, such as angry=2;neutral=1. Correct the votes.'
+            )
+        votes[word] = int(count)
+    return votes
+
+
+def map_votes(
+    label_space: str,
+    votes_N: np.ndarray,
+    own_classes: Collection[str] | None,
+    classes: Collection[str],
+) -> np.ndarray:
+    """Returns count_NxC: the number of votes for each class, in float32.
+
+    A vote for a word that the label space does not map to one of the classes is dropped. A row of
+    zeros has no vote.
+
+    Args:
+      label_space: As in `map_labels`. Spaces of ratings have no votes.
+      votes_N: Votes as `format_votes` writes them.
+      own_classes: As in `map_labels`.
+      classes: The C classes, in the order of the columns.
+
+    Raises:
+      UserError: There is no such label space, or votes have another form.
+    """
+    texts, text_of_row_N = np.unique(votes_N, return_inverse=True)
+    votes_by_text = [parse_votes(text) for text in texts.tolist()]
+    words = sorted({word for votes in votes_by_text for word in votes})
+    class_W, _ = map_labels(label_space, np.array(words, dtype=str), np.empty((0, 3)), own_classes)
+    column_by_class = {name: column for column, name in enumerate(classes)}
+    column_by_word = {}
+    for word, name in zip(words, class_W.tolist()):
+        if name in column_by_class:
+            column_by_word[word] = column_by_class[name]
+    count_UxC = np.zeros((len(texts), len(column_by_class)), np.float32)
+    for row, votes in enumerate(votes_by_text):
+        for word, count in votes.items():
+            if word in column_by_word:
+                count_UxC[row, column_by_word[word]] += count
+    return count_UxC[text_of_row_N]
 
 
 def list_spaces() -> str:

@@ -22,7 +22,7 @@ from data_pipelines.partial_folders import partial_folder
 from data_pipelines.storage import dataset, prepared, schema, shards
 from data_pipelines.storage.npz import FACTS_COLUMN, NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
-PACKED_RECORD_KEYS = ('fingerprint', 'upstream', 'own')  # of prepared.json
+PACKED_RECORD_KEYS = ('fingerprint', prepared.VOTES_KEY, 'upstream', 'own')  # of prepared.json
 
 MIB = 2**20  # bytes
 
@@ -37,7 +37,7 @@ def write_npz(folder: Path, file: Path) -> None:
         'mel_RxM': dataset.read_all_features(utterances),
     }
     for key, column in utterances.text.items():
-        # Without segments, or from an earlier version, it is packed as before these columns.
+        # Without segments or votes, or from an earlier version: as before these columns.
         if key not in schema.LATER_TEXT_COLUMNS or (column != '').any():
             arrays[TEXT_PREFIX + key] = column
     for key in (*NUMBER_COLUMNS, FACTS_COLUMN):

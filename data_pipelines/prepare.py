@@ -180,7 +180,8 @@ def _add_list_options(parser: argparse.ArgumentParser) -> None:
         '--columns',
         metavar='COLUMN=NAME,...',
         help='how your list names our columns, such as path=file,speaker=spk; common names are '
-        'known',
+        'known. votes=angry+happy+sad names columns with the number of raters who chose each '
+        'emotion',
     )
     group.add_argument(
         '--scale',

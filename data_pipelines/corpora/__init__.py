@@ -48,6 +48,8 @@ class Utterance:
     channel: int = 0  # of the file, from 1; 0 is the mean of all channels
     # Stands for the file; '' where no utterance of the corpus is a segment (storage/listing.py).
     file: str = ''
+    # How many listeners chose which emotion word; None where no single choices are known.
+    votes: dict[str, int] | None = None
 
     @property
     def is_segment(self) -> bool:

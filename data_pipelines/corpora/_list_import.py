@@ -86,6 +86,7 @@ def make_utterances(
 def choose_columns(source: Path, columns: list[str], options: ListOptions) -> list[str]:
     """Returns the columns that are read, and prints which are not."""
     known = possible_names(folder.KNOWN_COLUMNS, options.column_names)
+    known |= set(options.vote_columns)
     kept = []
     ignored = []
     for column in columns:

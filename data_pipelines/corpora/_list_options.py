@@ -8,6 +8,7 @@ from typing import NamedTuple
 from data_pipelines.errors import UserError
 from data_pipelines.wording import similar_name_hint
 
+VOTES = 'votes'  # of --columns: it names several columns of a list, a class each
 AS_IS = 'as_is'  # of --labels: all words are classes of their own
 
 
@@ -32,17 +33,38 @@ class ListOptions:
     first_line: str = dataclasses.field(default='', compare=False)
     keeps_words: bool = False  # whether words that are not in the map are classes of their own
     column_names: Mapping[str, str] = dataclasses.field(default_factory=dict)  # ours: the list's
+    # The list's columns with the numbers of raters who chose an emotion, which is their name.
+    vote_columns: tuple[str, ...] = ()
     scale: Scale = OUR_SCALE  # of the ratings
     arguments: tuple[str, ...] = ()  # of the command line that say so, without the name
     # Where an importer writes audio that is inside a data set (`_list_import.py`).
     audio_folder: Path | None = dataclasses.field(default=None, compare=False)
 
 
+def split_vote_columns(columns: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Returns `parse_columns` without the votes, and the names of the columns of votes.
+
+    UserError if one of them is empty, named twice, or has another meaning.
+    """
+    others = {column: name for column, name in columns.items() if column != VOTES}
+    if VOTES not in columns:
+        return others, ()
+    names = tuple(name.strip() for name in columns[VOTES].split('+'))
+    if not all(names) or len(set(names)) < len(names) or set(names) & set(others.values()):
+        raise UserError(
+            f'--columns has {VOTES}={columns[VOTES]}; expected the names of the columns with '
+            f'numbers of votes, each once, separated by +, such as {VOTES}=angry+happy+sad.'
+        )
+    return others, names
+
+
 def parse_columns(text: str, known_columns: tuple[str, ...]) -> dict[str, str]:
     """Returns the list's name of each column: 'path=file,speaker=spk'.
 
-    UserError if a column is unknown, or named twice.
+    That of `votes` may be several, 'votes=angry+happy' (`split_vote_columns`). UserError if a
+    column is unknown, or named twice.
     """
+    known_columns = (*known_columns, VOTES)
     names: dict[str, str] = {}
     for pair in text.split(','):
         column, equals, name = pair.partition('=')

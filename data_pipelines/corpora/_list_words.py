@@ -141,7 +141,8 @@ def _print_unused_words(options: ListOptions, counts: collections.Counter) -> No
 
     Probably they are misspelt; the one of the first line may be the header.
     """
-    unused = [word for word in options.class_by_word if word not in counts]
+    used = {*counts, *options.vote_columns}
+    unused = [word for word in options.class_by_word if word not in used]
     first_word = next(iter(options.class_by_word), None)
     if options.first_line and first_word in unused:
         unused.remove(first_word)

@@ -2,6 +2,7 @@
 
 The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional. Columns may
 have other common names (`_list_columns.py`), and emotions other common words (`_list_words.py`).
+The votes of several raters are in columns of their own, one for each emotion (`_list_votes.py`).
 """
 
 import collections
@@ -22,6 +23,7 @@ from data_pipelines.corpora._list_options import (
     Scale,
     parse_columns,
     parse_scale,
+    split_vote_columns,
 )
 from data_pipelines.corpora._list_paths import PathFinder, print_unlisted_files
 from data_pipelines.corpora._list_problems import (
@@ -35,6 +37,13 @@ from data_pipelines.corpora._list_problems import (
     describe_problems,
 )
 from data_pipelines.corpora._list_table import Table, read_table
+from data_pipelines.corpora._list_votes import (
+    count_votes,
+    fill_emotions,
+    find_vote_columns,
+    find_vote_problem,
+    suggest_vote_columns,
+)
 from data_pipelines.corpora._list_words import (
     own_classes,
     read_label_map,
@@ -90,7 +99,7 @@ def walk(source: Path, options: ListOptions = ListOptions()) -> list[Utterance]:
     """
     if not source.is_file():
         raise UserError(f'{source} is not a file. {SOURCE_HINT}')
-    recognised = possible_names(KNOWN_COLUMNS, options.column_names)
+    recognised = possible_names(KNOWN_COLUMNS, options.column_names) | set(options.vote_columns)
     numbers = possible_names(NUMBER_COLUMNS, options.column_names)
     utterances = utterances_of_table(source, read_table(source, recognised, numbers), options)
     print_unlisted_files(source, [utterance.path for utterance in utterances])
@@ -110,7 +119,7 @@ def make_options(
       name: The name of the corpus (--name).
       emotions: The emotions of words: 'anger=angry,0=neutral' (--emotions).
       label_map: A file with the classes of words, or 'as_is' (--labels).
-      columns: The list's names of columns: 'path=file,speaker=spk' (--columns).
+      columns: The list's names of columns: 'path=file,speaker=spk,votes=angry+happy' (--columns).
       scale: The lowest and the highest rating (--scale).
     """
     class_by_word: dict[str, str] = {}
@@ -126,7 +135,8 @@ def make_options(
         class_by_word = class_by_word | labels.parse_emotion_map(emotions)
         arguments += ['--emotions', emotions]
     if columns is not None:
-        settings['column_names'] = parse_columns(columns, KNOWN_COLUMNS)
+        chosen = parse_columns(columns, KNOWN_COLUMNS)
+        settings['column_names'], settings['vote_columns'] = split_vote_columns(chosen)
         arguments += ['--columns', columns]
     if scale is not None:
         settings['scale'] = parse_scale(*scale)
@@ -148,25 +158,28 @@ def utterances_of_table(
         raise UserError(f'The first line of {source} has {NOT_UTF_8}.{ENCODING_HINT}')
     renamed = find_columns(source, table.columns, options.column_names)
     columns = rename_columns(table.columns, table.numbered_rows, renamed)
-    check_columns(source, columns)
-    remove_unknown(source, columns, table.numbered_rows)
+    word_by_column = find_vote_columns(source, columns, options)
+    check_columns(source, columns, options)
+    remove_unknown(source, columns, table.numbered_rows, options)
     written_words: dict[str, str] = {}
     for _, row in table.numbered_rows:
         written = row.get('emotion') or ''
         fold_words(row)
         written_words.setdefault(row.get('emotion') or '', written)
     read_words(source, table.numbered_rows, options)
+    if word_by_column:
+        fill_emotions(source, table.numbered_rows, word_by_column)
     finder = PathFinder(folder)
     for _, row in table.numbered_rows:
         if row.get('path'):
             row['path'] = finder.find(row['path'])
-    check_rows(source, table.numbered_rows, options, written_words, finder.missing)
+    check_rows(source, table.numbered_rows, options, written_words, finder.missing, word_by_column)
     finder.check_folder()
     finder.print_changes()
     utterances = []
     lines_by_name = collections.defaultdict(list)
     for number, row in table.numbered_rows:
-        utterance = make_utterance(folder, row, options)
+        utterance = make_utterance(folder, row, options, word_by_column)
         utterances.append(utterance)
         lines_by_name[utterance.name].append(str(number))
     check_unique(source, lines_by_name)
@@ -198,11 +211,17 @@ def fold_words(row: dict) -> None:
             row[column] = meanings.get(word, row[column])
 
 
-def check_columns(source: Path, columns: list[str]) -> None:
-    """Raises a UserError if known columns are missing, repeated, or probably misnamed."""
+def check_columns(source: Path, columns: list[str], options: ListOptions) -> None:
+    """Raises a UserError if known columns are missing, repeated, or probably misnamed.
+
+    With votes, the emotion may be missing.
+    """
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
-    unknown = [column for column in columns if column not in KNOWN_COLUMNS]
-    known = [column for column in columns if column in KNOWN_COLUMNS]
+    if options.vote_columns and 'emotion' in missing:
+        missing.remove('emotion')
+    known_columns = (*KNOWN_COLUMNS, *options.vote_columns)
+    unknown = [column for column in columns if column not in known_columns]
+    known = [column for column in columns if column in known_columns]
     renamed = find_misnamed(columns, unknown)
     if missing or renamed or len(set(known)) < len(known):
         raise UserError(
@@ -231,15 +250,19 @@ def find_misnamed(columns: list[str], unknown: list[str]) -> dict[str, str]:
     return renamed
 
 
-def remove_unknown(source: Path, columns: list[str], numbered_rows: list[tuple[int, dict]]) -> None:
+def remove_unknown(
+    source: Path, columns: list[str], numbered_rows: list[tuple[int, dict]], options: ListOptions
+) -> None:
     """Removes unknown columns from the rows, and prints their names."""
-    unknown = [column for column in columns if column not in KNOWN_COLUMNS]
+    known_columns = (*KNOWN_COLUMNS, *options.vote_columns)
+    unknown = [column for column in columns if column not in known_columns]
     if not unknown:
         return
     columns = 'an unknown column, which is' if len(unknown) == 1 else 'unknown columns, which are'
     print_text(
         f'{source} has {columns} ignored: {describe_columns(unknown)}. '
         f'Known are {", ".join(KNOWN_COLUMNS)}.'
+        f'{suggest_vote_columns(unknown, numbered_rows, options)}'
     )
     for _, row in numbered_rows:
         for column in unknown:
@@ -268,17 +291,19 @@ def check_rows(
     options: ListOptions,
     written_words: Mapping[str, str],
     missing_paths: list[str],
+    word_by_column: Mapping[str, str],
 ) -> None:
     """Raises a UserError if there is no row, or rows have problems.
 
     The message has all that has to be corrected, also what would be no reason to refuse the list.
-    `written_words` has each emotion word as the list has it, by its folded form.
+    `written_words` has each emotion word as the list has it, by its folded form; `word_by_column`
+    the emotion of each column of votes.
     """
     lines_by_problem = collections.defaultdict(list)
     names = {row.get('emotion') or '' for _, row in numbered_rows}
     classes = {*labels.EMOTIONS, *own_classes(options, names)}
     for number, row in numbered_rows:
-        problem = find_problem(row, classes, options.scale)
+        problem = find_problem(row, classes, options.scale, word_by_column)
         if problem and problem.word:
             word = written_words[problem.word]
             problem = problem._replace(value=repr(word), word=word)
@@ -307,12 +332,15 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
         )
 
 
-def find_problem(row: dict, classes: set[str], scale: Scale) -> Problem | None:
+def find_problem(
+    row: dict, classes: set[str], scale: Scale, word_by_column: Mapping[str, str]
+) -> Problem | None:
     """Returns what is wrong with a row, or None; `classes` are the emotions that it may have."""
     if None in row or None in row.values():
         return Problem(CELLS)
     return (
-        find_text_problem(row, classes)
+        find_vote_problem(row, word_by_column)
+        or find_text_problem(row, classes)
         or find_rating_problem(row, scale)
         or find_time_problem(row)
         or find_channel_problem(row)
@@ -383,7 +411,9 @@ def is_rating(text: str, scale: Scale) -> bool:
         return False
 
 
-def make_utterance(folder: Path, row: dict[str, str], options: ListOptions) -> Utterance:
+def make_utterance(
+    folder: Path, row: dict[str, str], options: ListOptions, word_by_column: Mapping[str, str]
+) -> Utterance:
     """Returns the utterance of a row that has no problem."""
     start = row.get('start', '')
     end = row.get('end', '')
@@ -406,6 +436,7 @@ def make_utterance(folder: Path, row: dict[str, str], options: ListOptions) -> U
         start=float(start or 0),
         end=float(end) if end else None,
         channel=int(row.get('channel') or 0),
+        votes=count_votes(row, word_by_column) or None,
         **texts,
         **ratings,
     )

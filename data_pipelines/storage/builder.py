@@ -13,12 +13,11 @@ from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage.schema import (
     AUDIO_FACTS,
-    CODEC_COLUMN,
     DATASET_VERSION,
+    LATER_TEXT_COLUMNS,
     RATING_COLUMNS,
     TEXT_COLUMNS,
     TFDS_SPLIT,
-    WINDOW_COLUMN,
     import_tensorflow,
     import_tfds,
 )
@@ -130,7 +129,7 @@ def _stored_features(bands: int):
 
     return tfds.features.FeaturesDict(
         {
-            **dict.fromkeys((*TEXT_COLUMNS, WINDOW_COLUMN, CODEC_COLUMN), tfds.features.Text()),
+            **dict.fromkeys((*TEXT_COLUMNS, *LATER_TEXT_COLUMNS), tfds.features.Text()),
             **dict.fromkeys(RATING_COLUMNS, np.float32),
             'mel_TxM': float16_tensor(None, bands),
             'frames': np.int32,

@@ -72,7 +72,10 @@ def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
 
 def _is_packed_from(packed: Path, folder: Path) -> bool:
     """Returns whether the .npz was packed from the data set that is in `folder` now."""
-    return npz.read_fingerprint(packed) == _read_fingerprint(folder)
+    packed_record = npz.read_record(packed)
+    record = prepared.read_record(folder)
+    keys = ('fingerprint', prepared.VOTES_KEY)
+    return all(packed_record.get(key) == record.get(key) for key in keys)
 
 
 def _prepare_missing_log_mel(config, name: str, spec: LogMel) -> Path:

@@ -28,8 +28,10 @@ from data_pipelines.storage.builder import check_any_accepted
 from data_pipelines.storage.listing import complete_listing, print_single_utterances
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
+    VOTES_KEY,
     find_dataset,
     fingerprint_utterances,
+    fingerprint_votes,
     incomplete_error,
     read_record,
 )
@@ -156,6 +158,9 @@ def make_record(
         'source': os.path.abspath(source),
         'fingerprint': fingerprint_utterances(utterances),
     }
+    votes_fingerprint = fingerprint_votes(utterances)
+    if votes_fingerprint:
+        record[VOTES_KEY] = votes_fingerprint
     if speeds:
         record['speeds'] = list(speeds)
     return record
@@ -296,12 +301,23 @@ def choose_channel(utterances: list[Utterance], channel: int) -> list[Utterance]
 
 
 def check_same_source(corpus: Corpus, folder: Path, record: dict) -> None:
-    """UserError if the data set in `folder` was prepared from utterances other than these."""
+    """UserError if the data set in `folder` was prepared from utterances other than these.
+
+    A data set without votes is still the same if the corpus has votes now: they are needed for soft
+    labels only. That it lacks them is printed.
+    """
     existing = read_record(folder)
     if existing['fingerprint'] == record['fingerprint']:
-        return
+        if existing.get(VOTES_KEY) == record.get(VOTES_KEY):
+            return
+        if VOTES_KEY not in existing:
+            print(
+                f'{folder} has no votes of single raters, and these files have. To train on soft '
+                'labels, remove that folder and prepare the corpus again.'
+            )
+            return
     if existing['source'] == record['source']:
-        difference = 'which lists other utterances now'
+        difference = 'which lists other utterances, or other votes, now'
         if corpus.is_own_list:
             difference += ', or its words are read otherwise'
     else:

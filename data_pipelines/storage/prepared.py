@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from data_pipelines import labels
 from data_pipelines.corpora import Utterance, load_corpus, own_names
 from data_pipelines.corpora import prepare_arguments as corpora_arguments
 from data_pipelines.errors import UserError
@@ -26,6 +27,7 @@ from data_pipelines.features.upstream import (
 from data_pipelines.storage import schema
 
 RECORD_FILE = 'prepared.json'  # written last: a data set without it is not complete
+VOTES_KEY = 'votes_fingerprint'  # of that record; only a data set with votes has it
 ANY_ENCODER = 'any'  # in place of the beginning of the name of encoder features
 
 
@@ -178,16 +180,25 @@ def fingerprint_utterances(utterances: list[Utterance]) -> str:
     """Returns a digest of a list of utterances, which ignores the folders of their files.
 
     Speed and channel count only where they are chosen: earlier versions had neither. `file` depends
-    on where the files are.
+    on where the files are. Votes are in `fingerprint_votes`, so that a corpus whose votes are read
+    since a later version is still the same.
     """
     facts = []
     for utterance in utterances:
         without_folder = dataclasses.replace(utterance, path=Path(utterance.path.name))
         values = dataclasses.asdict(without_folder)
-        del values['file']
+        del values['file'], values['votes']
         if utterance.speed == 1:
             del values['speed']
         if not utterance.channel:
             del values['channel']
         facts.append(tuple(values.values()))
     return hashlib.sha256(repr(facts).encode(errors='surrogateescape')).hexdigest()
+
+
+def fingerprint_votes(utterances: list[Utterance]) -> str:
+    """Returns a digest of the utterances' votes; '' if none has votes."""
+    if not any(utterance.votes for utterance in utterances):
+        return ''
+    votes = [(utterance.name, labels.format_votes(utterance.votes)) for utterance in utterances]
+    return hashlib.sha256(repr(votes).encode(errors='surrogateescape')).hexdigest()

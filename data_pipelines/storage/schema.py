@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 
@@ -38,7 +39,13 @@ WINDOW_COLUMN = 'window'
 # The codec of the source file, and numbers that describe the file and its audio. Data sets of
 # earlier versions lack them, except the duration in shards. `audio_facts_NxF` has the numbers.
 CODEC_COLUMN = 'source_codec'
-LATER_TEXT_COLUMNS = (WINDOW_COLUMN, CODEC_COLUMN)  # data of earlier versions lack them
+# The votes of several listeners, as `labels.format_votes` writes them; '' where there are none.
+VOTES_COLUMN = 'votes'
+LATER_TEXT_COLUMNS = (
+    WINDOW_COLUMN,
+    CODEC_COLUMN,
+    VOTES_COLUMN,
+)  # data of earlier versions lack them
 AUDIO_FACTS = ('seconds', 'source_rate', 'level_db', 'leading_silence')
 
 # Text columns whose values two corpora may share by accident.
@@ -54,6 +61,7 @@ def label_columns(utterance: Utterance) -> dict[str, str | float]:
         rating = getattr(utterance, key)
         columns[key] = math.nan if rating is None else rating
     columns[WINDOW_COLUMN] = format_window(utterance)
+    columns[VOTES_COLUMN] = labels.format_votes(utterance.votes)
     return columns
 
 
@@ -128,7 +136,7 @@ class Utterances:
     and the number of rows in an .npz.
     """
 
-    # TEXT_COLUMNS, CODEC_COLUMN, and the SHA-256 of the decoded audio; shape (N,)
+    # TEXT_COLUMNS, LATER_TEXT_COLUMNS, and the SHA-256 of the decoded audio; shape (N,)
     text: dict[str, np.ndarray]
     rating_NxA: np.ndarray  # RATING_COLUMNS from -1 to 1; NaN where there is no rating
     frames_N: np.ndarray  # number of frames

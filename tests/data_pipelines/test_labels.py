@@ -122,3 +122,33 @@ def test_words_of_the_users_own_are_classes(label_space, own_classes, expected):
     long = 'x' * 40
     class_N, _ = labels.map_labels('native', np.array([long]), np.zeros((1, 3)))
     assert class_N.tolist() == [long]
+
+
+def test_votes_are_written_sorted_without_zeros_and_read_back():
+    text = labels.format_votes({'sad': 1, 'angry': 3, 'fear': 0})
+    assert text == 'angry=3;sad=1'
+    assert labels.parse_votes(text) == {'angry': 3, 'sad': 1}
+    assert labels.format_votes(None) == labels.format_votes({}) == ''
+    assert labels.parse_votes('') == {}
+
+
+@pytest.mark.parametrize('text', ['angry', 'angry=x', 'angry=-1', '=2', 'sad=1;sad=2', 'sad=1;'])
+def test_votes_of_another_form_are_refused(text):
+    with pytest.raises(UserError, match='expected WORD=NUMBER'):
+        labels.parse_votes(text)
+
+
+def test_votes_are_counted_by_class_and_those_without_a_class_are_dropped():
+    """Excited counts as happy; frustrated and other have no class of these four."""
+    votes_N = np.array(['excited=2;happy=1;other=4', '', 'frustrated=2', 'angry=1;sad=2'])
+    classes = ('angry', 'happy', 'sad')
+    count_NxC = labels.map_votes('four', votes_N, None, classes)
+    assert count_NxC.dtype == np.float32
+    assert count_NxC.tolist() == [[0, 3, 0], [0, 0, 0], [0, 0, 0], [1, 0, 2]]
+    own_NxC = labels.map_votes('mine', votes_N, ('happy', 'excited'), ('excited', 'happy'))
+    assert own_NxC.tolist() == [[2, 1], [0, 0], [0, 0], [0, 0]]
+
+
+def test_votes_for_a_word_of_ones_own_count_in_an_open_label_space():
+    count_NxC = labels.map_votes('native', np.array(['buoyant=2;sad=1']), None, ('buoyant', 'sad'))
+    assert count_NxC.tolist() == [[2, 1]]

@@ -45,6 +45,7 @@ def make_example(n: int) -> dict:
         'frames': len(mel_TxM),
         **dict.fromkeys(schema.AUDIO_FACTS, 0.5 + n),
         schema.CODEC_COLUMN: f'WAV {n}',
+        schema.VOTES_COLUMN: f'angry={n};sad=1' if n else '',
     }
 
 
@@ -99,8 +100,8 @@ def test_npz_has_the_columns_and_features_of_the_shards(prepared):
 
 
 def test_data_of_earlier_versions_are_read_without_what_they_lack(data):
-    """Shards and .npz without level, silence, rate and codec; both without the window."""
-    added = ('source_rate', 'level_db', 'leading_silence', 'source_codec', 'window')
+    """Shards and .npz without level, silence, rate, codec and votes; both without the window."""
+    added = ('source_rate', 'level_db', 'leading_silence', 'source_codec', 'window', 'votes')
     folder = shard_folder(data)
     features = json.loads((folder / 'features.json').read_text())
     fields = features['featuresDict']['features']
@@ -112,12 +113,24 @@ def test_data_of_earlier_versions_are_read_without_what_they_lack(data):
     assert np.isnan(utterances.audio_facts_NxF[:, 1:]).all()
     with np.load(npz_file(data)) as content:
         columns = dict(content)
-    del columns['audio_facts_NxF'], columns['text_source_codec']
+    del columns['audio_facts_NxF'], columns['text_source_codec'], columns['text_votes']
     np.savez(npz_file(data), **columns)
     packed = read_columns(npz_file(data))
     assert np.isnan(packed.audio_facts_NxF).all()
     for found in (utterances, packed):
         assert set(found.text['source_codec']) == {''}
+        assert set(found.text['votes']) == {''}
+
+
+def test_an_npz_without_the_votes_of_the_shards_is_not_used(data):
+    """As after a corpus was prepared again by a version that reads votes."""
+    assert find_paths(data) == (npz_file(data),)
+    (record_file,) = data.rglob(RECORD_FILE)
+    record = {'fingerprint': 'this one', 'votes_fingerprint': 'votes'}
+    record_file.write_text(json.dumps(record))
+    assert find_paths(data) == (shard_folder(data),)
+    pack.write_npz(shard_folder(data), npz_file(data))
+    assert find_paths(data) == (npz_file(data),)
 
 
 def test_selected_utterances_of_an_npz_have_the_features_of_the_shards(prepared):
