@@ -89,7 +89,7 @@ def data_section() -> ConfigDict:
     # `ratings`, data.labels is not used.
     data.ratings = ('arousal', 'valence', 'dominance')
     # Uses only utterances with this value in a column, or one of several values:
-    # 'style=improvised', 'language=en,fr'. '' uses all.
+    # 'style=improvised', 'language=en,fr'; or all but these: 'speaker!=6'. '' uses all.
     data.only = ''
     # The parameters of the log-mel features (data_pipelines/features/log_mel.py): rate, window,
     # hop, bands, low, high, floor. They must be those that `prepare` used.

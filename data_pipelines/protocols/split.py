@@ -28,30 +28,33 @@ MAX_LISTED_VALUES = 20  # values of a column that an error message lists
 def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterances, dict[str, int]]:
     """Returns the selected utterances, and the counts of the others by value, e.g. 'style=acted'.
 
-    `selection` is 'column=value,value'; '' selects all. UserError for an unknown column or value.
+    `selection` is 'column=value,value', or 'column!=value,value' for all with other values; ''
+    selects all. UserError for an unknown column or value.
     """
     if not selection:
         return utterances, {}
     column, equals, text = selection.partition('=')
-    selected = text.split(',')
+    is_excluded = column.endswith('!')
+    column = column.removesuffix('!')
+    named = text.split(',')
     if not equals or column not in TEXT_COLUMNS:
         raise UserError(
             f'config.data.only is {selection!r}; expected COLUMN=VALUE, e.g. style=improvised. '
-            f'Columns: {", ".join(TEXT_COLUMNS)}.'
+            f'Columns: {", ".join(TEXT_COLUMNS)}. COLUMN!=VALUE selects all others.'
         )
     value_N = utterances.text[column]
     values, counts = np.unique(value_N, return_counts=True)
-    unknown = [value for value in selected if value not in values]
+    unknown = [value for value in named if value not in values]
     if unknown:
         raise UserError(
             f'config.data.only: no utterance has {column}={unknown[0]}; '
             f'found: {_list_values(values)}.'
         )
+    is_selected = np.isin(values, named) != is_excluded
     others = {}
-    for value, count in zip(values, counts):
-        if value not in selected:
-            others[f'{column}={value}'] = int(count)
-    return utterances[np.flatnonzero(np.isin(value_N, selected))], others
+    for value, count in zip(values[~is_selected], counts[~is_selected]):
+        others[f'{column}={value}'] = int(count)
+    return utterances[np.flatnonzero(np.isin(value_N, values[is_selected]))], others
 
 
 def _list_values(values: np.ndarray) -> str:
@@ -157,24 +160,38 @@ class Split(NamedTuple):
 
 
 def select_utterances(config, data: PreparedData) -> tuple[Utterances, dict[str, int]]:
-    """Returns the utterances that a resolved configuration uses, and the counts of the others."""
-    selected, others = filter_utterances(read_utterances(data), config.data.only)
-    label_space = config.data.labels
+    """Returns the prepared utterances that a resolved configuration uses, as `select_from` does."""
     own_classes = None
-    if not labels.is_known_space(label_space):
-        own_classes = read_own_classes(config.data, label_space)
-    utterances, unlabelled = keep_labelled(
+    if not labels.is_known_space(config.data.labels):
+        own_classes = read_own_classes(config.data, config.data.labels)
+    return select_from(config, read_utterances(data), own_classes)
+
+
+def select_from(
+    config, utterances: Utterances, own_classes: tuple[str, ...] | None = None
+) -> tuple[Utterances, dict[str, int]]:
+    """Returns those of the utterances that a configuration uses, and the counts of the others.
+
+    `own_classes` are those of a label space that is a corpus of the user's own.
+    """
+    selected, others = filter_utterances(utterances, config.data.only)
+    label_space = config.data.labels
+    labelled, unlabelled = keep_labelled(
         selected, label_space, config.protocol.identity, own_classes
     )
     if label_space in labels.OPEN_SPACES:
-        check_shared_classes(utterances)
-    return utterances, others | unlabelled
+        check_shared_classes(labelled)
+    return labelled, others | unlabelled
 
 
 def make_split(config, data: PreparedData) -> Split:
     """Returns the split of a resolved configuration: reads the data, maps labels, makes folds."""
+    return divide(config, *select_utterances(config, data))
+
+
+def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
+    """Returns the split of utterances with classes, and the counts of those that have none."""
     protocol = Protocol(**config.protocol)
-    utterances, left_out = select_utterances(config, data)
     dropped = NO_COPIES
     if protocol.drop_copies:
         utterances, dropped = drop_copies(utterances, protocol)

@@ -39,6 +39,14 @@ def test_a_selection_keeps_its_values_and_counts_the_others():
     assert left_out == {}
 
 
+def test_a_selection_of_all_but_some_values_counts_those():
+    """The rest keeps its order."""
+    utterances = make_utterances(speakers=3, per_class=2)
+    selected, left_out = filter_utterances(utterances, 'speaker!=s01,s02')
+    assert selected.text['utterance'].tolist() == utterances.text['utterance'][:4].tolist()
+    assert left_out == {'speaker=s01': 4, 'speaker=s02': 4}
+
+
 @pytest.mark.parametrize(
     ('selection', 'message'),
     [
@@ -51,6 +59,8 @@ def test_a_selection_keeps_its_values_and_counts_the_others():
         ('sex=female,other', 'no utterance has sex=other; found: female, male'),
         ('split=train', 'no utterance has split=train; found: nothing'),
         ('sex=', 'no utterance has sex=; found: female, male'),
+        ('sex!=other', 'no utterance has sex=other; found: female, male'),
+        ('mood!=good', 'COLUMN!=VALUE selects all others'),
     ],
 )
 def test_a_selection_of_an_unknown_column_or_value_is_refused(selection, message):
