@@ -1,15 +1,19 @@
 """IEMOCAP: ten actors in five dyadic sessions, improvised and scripted, labelled by listeners.
 
 Layout: the labels are in `SessionN/dialog/EmoEvaluation/<dialogue>.txt`, the audio is in
-`SessionN/sentences/wav/<dialogue>/`. The subfolders of EmoEvaluation hold the votes of single
-listeners and are ignored. The utterance `Ses01F_impro01_M003` is of session 1 and spoken by its
-man: the F in the name of the dialogue says who wore the markers. Valence, activation and dominance
-were rated from 1 to 5; a mean outside that scale counts as no rating.
+`SessionN/sentences/wav/<dialogue>/`. Below each turn, lines such as `C-E1: Neutral; ()` have the
+choices of single listeners, which are its votes. A listener may choose several emotions, and each
+is a vote. The actors' own choices (C-F1, C-M1) are not among them, as they are not in the mean
+ratings. The subfolders of EmoEvaluation are ignored. The utterance `Ses01F_impro01_M003` is of
+session 1 and spoken by its man: the F in the name of the dialogue says who wore the markers.
+Valence, activation and dominance were rated from 1 to 5; a mean outside that scale counts as no
+rating.
 
 Source: C. Busso et al. (2008), IEMOCAP: interactive emotional dyadic motion capture database,
 Language Resources and Evaluation 42(4).
 """
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -37,6 +41,21 @@ STYLES = {'impro': 'improvised', 'script': 'scripted'}
 # [6.2901 - 8.2357]	Ses01F_impro01_F000	neu	[2.5, 2.5, 2.5]: valence, activation, dominance
 TURN_PATTERN = re.compile(r'\[[\d.]+ - [\d.]+\]\t(\S+)\t(\S+)\t\[([^]]*)')
 NAME_PATTERN = re.compile(r'(Ses\d\d)[FM]_(impro|script)\w*_([FM])\D*\d+')
+# C-E2:	Neutral; Other;	(curious): what one listener chose, and a comment
+VOTE_PATTERN = re.compile(r'C-E\d+:\s*([^()]*)')
+VOTE_WORDS = {
+    'anger': 'angry',
+    'disgust': 'disgust',
+    'excited': 'excited',
+    'fear': 'fear',
+    'frustration': 'frustrated',
+    'happiness': 'happy',
+    'neutral': 'neutral',
+    'neutral state': 'neutral',
+    'other': 'other',
+    'sadness': 'sad',
+    'surprise': 'surprise',
+}
 # The subset that most work uses, with happy and excited as one class.
 FOUR_CLASS_COUNTS = {'angry': 1103, 'happy': 595, 'excited': 1041, 'neutral': 1708, 'sad': 1084}
 FULL_COUNTS = FOUR_CLASS_COUNTS | {
@@ -66,6 +85,11 @@ def walk(root: Path) -> list[Utterance]:
     odd_lines: list[str] = []
     for evaluation in evaluations:
         utterances.extend(read_dialogue(evaluation, odd_lines))
+    if not any(utterance.votes for utterance in utterances):
+        print_text(
+            'No line of EmoEvaluation has the choice of a single listener (C-E1: Neutral; ()), so '
+            'there are no votes (soft labels).'
+        )
     if odd_lines:
         print_text(
             f'{pluralize(len(odd_lines), "line")} of EmoEvaluation left out, since a turn with a '
@@ -94,7 +118,9 @@ def read_dialogue(evaluation: Path, odd_lines: list[str]) -> list[Utterance]:
             audio_by_name[path.stem] = path
     sentences = read_scripted_sentences(session / 'dialog/transcriptions' / evaluation.name)
     utterances = []
-    for number, line in enumerate(evaluation.read_text(errors='replace').split('\n'), 1):
+    lines = evaluation.read_text(errors='replace').split('\n')
+    votes_by_turn = read_votes(lines)
+    for number, line in enumerate(lines, 1):
         turn = TURN_PATTERN.match(line)
         if line.startswith('[') and not turn:
             odd_lines.append(f'{evaluation}, line {number}: {line!r}')
@@ -103,8 +129,28 @@ def read_dialogue(evaluation: Path, odd_lines: list[str]) -> list[Utterance]:
             path = audio_by_name.get(name, audio_folder / f'{name}.wav')
             line_name = f'{evaluation}, line {number},'
             utterance = make_utterance(name, label, ratings, path, sentences, line_name)
-            utterances.append(utterance)
+            votes = votes_by_turn.get(name)
+            utterances.append(dataclasses.replace(utterance, votes=votes or None))
     return utterances
+
+
+def read_votes(lines: list[str]) -> dict[str, dict[str, int]]:
+    """Returns the votes by turn: how many listeners chose which emotion.
+
+    A word that the form of the corpus does not have counts as `other`.
+    """
+    votes_by_turn: dict[str, dict[str, int]] = {}
+    votes: dict[str, int] = {}
+    for line in lines:
+        turn = TURN_PATTERN.match(line)
+        if line.startswith('['):
+            votes = votes_by_turn.setdefault(turn[1], {}) if turn else {}
+        choice = VOTE_PATTERN.match(line)
+        for word in choice[1].split(';') if choice else []:
+            if word.strip():
+                emotion = VOTE_WORDS.get(word.strip().casefold(), 'other')
+                votes[emotion] = votes.get(emotion, 0) + 1
+    return votes_by_turn
 
 
 def make_utterance(

@@ -4,16 +4,28 @@ Layout: the labels are in `Labels/labels_consensus.csv`, with ratings from 1 to 
 in files like `Audios/MSP-PODCAST_0001_0008.wav`. The releases differ in size, so any count is
 accepted. The utterances of Test3 may have no labels.
 
+The votes are the primary emotions that single workers chose, each of them one. They are read from
+`Labels/labels_detailed.csv`, or else from `Labels/labels.txt`, where every release lists
+
+    MSP-PODCAST_0001_0008.wav; H; A:4.2; V:4.8; D:5.0;
+    WORKER00014325; Sad; Sad,Concerned; A:2.0; V:4.0; D:4.0;
+
+In the CSV, some releases have a column EmoClass_Major, and others the text of such a line in a
+column EmoDetail. An emotion of the worker's own, such as Other-confused, is a vote for `other`.
+
 Source: R. Lotfian, C. Busso (2019), Building Naturalistic Emotionally Balanced Speech Corpus by
 Retrieving Emotional Speech from Existing Podcast Recordings, IEEE Transactions on Affective
 Computing 10(4).
 """
 
+import collections
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines import audio_files, csv_files
 from data_pipelines.corpora import Corpus, Utterance, scale_rating
 from data_pipelines.errors import UserError
+from data_pipelines.terminal import print_text
 
 EMOTIONS = {
     'A': 'angry',
@@ -37,6 +49,17 @@ SPLITS = {
     'Test3': 'test3',
 }
 SEXES = {'Female': 'female', 'Male': 'male'}
+# The words of single workers; any other word is one of the worker's own.
+VOTE_WORDS = {
+    'angry': 'angry',
+    'sad': 'sad',
+    'happy': 'happy',
+    'surprise': 'surprise',
+    'fear': 'fear',
+    'disgust': 'disgust',
+    'contempt': 'contempt',
+    'neutral': 'neutral',
+}
 COLUMNS = ('FileName', 'EmoClass', 'EmoAct', 'EmoVal', 'EmoDom', 'SpkrID', 'Gender', 'Split_Set')
 
 
@@ -52,6 +75,7 @@ def walk(root: Path) -> list[Utterance]:
             f'No Labels/labels_consensus.csv, or no Audios/, in {root}; '
             '--source is the folder with Labels and Audios.'
         )
+    votes_by_file = read_votes(labels.parent)
     utterances = []
     with csv_files.open_rows(labels, errors='replace') as reader:
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
@@ -61,7 +85,8 @@ def walk(root: Path) -> list[Utterance]:
             )
         for row in reader:
             line_name = f'{labels}, line {reader.line_num},'
-            utterances.append(make_utterance(audio_folder, row, line_name))
+            votes = votes_by_file.get(row['FileName'])
+            utterances.append(make_utterance(audio_folder, row, line_name, votes))
     audio_files.print_left_out(
         root,
         audio_folder.rglob('*'),
@@ -71,7 +96,62 @@ def walk(root: Path) -> list[Utterance]:
     return utterances
 
 
-def make_utterance(audio_folder: Path, row: dict[str, str], line_name: str) -> Utterance:
+def read_votes(folder: Path) -> dict[str, dict[str, int]]:
+    """Returns the votes by file name, from the first list of single workers' labels in a folder.
+
+    Without such a list there are none, which is printed. UserError if it has another form.
+    """
+    table = folder / 'labels_detailed.csv'
+    text = folder / 'labels.txt'
+    if table.is_file():
+        choices = read_detailed_table(table)
+    elif text.is_file():
+        choices = read_detailed_text(text)
+    else:
+        print_text(
+            f'No {table.name} and no {text.name} in {folder}, so no votes of single raters '
+            '(soft labels).'
+        )
+        return {}
+    votes_by_file: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    for name, word in choices:
+        votes_by_file[name][VOTE_WORDS.get(word.strip().casefold(), 'other')] += 1
+    return {name: dict(votes) for name, votes in votes_by_file.items()}
+
+
+def read_detailed_table(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the file name and the primary emotion of each worker's labels."""
+    with csv_files.open_rows(path, errors='replace') as reader:
+        columns = reader.fieldnames or ()
+        choice = next((name for name in ('EmoClass_Major', 'EmoDetail') if name in columns), None)
+        if 'FileName' not in columns or choice is None:
+            raise UserError(
+                f'{path} has the columns {", ".join(columns)}; expected FileName, and '
+                'EmoClass_Major or EmoDetail. Compare the file with the release, or remove it.'
+            )
+        for row in reader:
+            word = row[choice] or ''
+            if choice == 'EmoDetail':  # WORKER00014325; Sad; Sad,Concerned; A:2.0; ...
+                word = ''.join(word.split(';')[1:2])
+            if word.strip():
+                yield row['FileName'], word
+
+
+def read_detailed_text(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the file name and the primary emotion of each worker's labels."""
+    name = ''
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
+        for line in file:
+            first, *rest = [field.strip() for field in line.split(';')]
+            if first.endswith('.wav'):
+                name = first
+            elif first.startswith('WORKER') and rest and rest[0]:
+                yield name, rest[0]
+
+
+def make_utterance(
+    audio_folder: Path, row: dict[str, str], line_name: str, votes: dict[str, int] | None
+) -> Utterance:
     """Returns the utterance of a row; raises a UserError that names its line if it is wrong."""
     name = row['FileName']
     if row['EmoClass'] not in EMOTIONS or row['Split_Set'] not in SPLITS:
@@ -102,6 +182,7 @@ def make_utterance(audio_folder: Path, row: dict[str, str], line_name: str) -> U
         arousal=arousal,
         valence=valence,
         dominance=dominance,
+        votes=votes,
     )
 
 

@@ -41,11 +41,8 @@ WINDOW_COLUMN = 'window'
 CODEC_COLUMN = 'source_codec'
 # The votes of several listeners, as `labels.format_votes` writes them; '' where there are none.
 VOTES_COLUMN = 'votes'
-LATER_TEXT_COLUMNS = (
-    WINDOW_COLUMN,
-    CODEC_COLUMN,
-    VOTES_COLUMN,
-)  # data of earlier versions lack them
+# Data of earlier versions lack these.
+LATER_TEXT_COLUMNS = (WINDOW_COLUMN, CODEC_COLUMN, VOTES_COLUMN)
 AUDIO_FACTS = ('seconds', 'source_rate', 'level_db', 'leading_silence')
 
 # Text columns whose values two corpora may share by accident.

@@ -113,15 +113,39 @@ def make_crema_d_lists() -> dict[str, str]:
             'ActorID,Age,Sex,Race,Ethnicity\n'
             '1001,51,Male,Caucasian,Not Hispanic\n'
             '1002,21,Female,,\n'
-        )
+        ),
+        'finishedResponses.csv': make_crema_d_responses(),
     }
+
+
+def make_crema_d_responses() -> str:
+    """Returns the responses: two raters hear the emotion, one neutral; those who see it differ."""
+    text = (
+        '"","localid","pos","ans","ttr","queryType","numTries","clipNum","questNum","subType",'
+        '"clipName","sessionNums","respEmo","respLevel","dispEmo","dispVal","dispLevel"\n'
+    )
+    number = 0
+    for file in list_audio('crema_d'):
+        letter = file.emotion[0]
+        for query, response in ((1, letter), (1, letter), (1, 'N'), (2, 'F'), (3, 'D')):
+            number += 1
+            text += (
+                f'"{number}","A0001",{number},"{response}_50",3000,{query},0,1,1,4,"{file.stem}",1,'
+                f'"{response}",50,"{letter}","X",50\n'
+            )
+    return text
 
 
 def make_msp_podcast_lists() -> dict[str, str]:
     text = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n'
     for file in list_audio('msp_podcast'):
         text += f'{file.stem}.wav,{file.emotion},5.5,2.5,4,{file.speaker},Female,Train\n'
-    return {'Labels/labels_consensus.csv': text}
+    detailed = 'FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n'
+    words = {'A': 'Angry', 'S': 'Sad'}
+    for file in list_audio('msp_podcast'):
+        for worker, word in enumerate([words[file.emotion]] * 3 + ['Neutral', 'Other-confused']):
+            detailed += f'{file.stem}.wav,WORKER0000000{worker},{word},"{word},Amused",5,2,4\n'
+    return {'Labels/labels_consensus.csv': text, 'Labels/labels_detailed.csv': detailed}
 
 
 def make_msp_improv_lists() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Tests how IEMOCAP is read."""
 
+from pathlib import Path
+
 import pytest
 from helpers import corpus_trees
 from helpers.corpus_trees import write_iemocap_dialogue
@@ -111,3 +113,41 @@ def test_ratings_that_are_not_three_numbers_are_refused_with_file_and_line(ratin
         iemocap.walk(tmp_path)
     message = f'Ses01F_impro01.txt, line 3, rates Ses01F_impro01_F000 as {ratings}; '
     assert message + 'expected three numbers' in str(error.value)
+
+
+def write_choices(root: Path, *choices: str) -> list[dict | None]:
+    """Writes two turns, the first with these lines, and returns the votes of both."""
+    turns = [('Ses01F_impro01_F000', 'neu'), ('Ses01F_impro01_M000', 'xxx')]
+    write_iemocap_dialogue(root, 'Ses01F_impro01', turns)
+    path = root / 'Session1/dialog/EmoEvaluation/Ses01F_impro01.txt'
+    corpus_trees.edit_file(path, 'C-E2:\tNeutral;\t()', '\n'.join(choices))
+    return [utterance.votes for utterance in iemocap.walk(root)]
+
+
+def test_the_votes_are_the_choices_of_the_listeners_and_not_those_of_the_actors(tmp_path):
+    """A listener may choose several emotions."""
+    votes = write_choices(
+        tmp_path,
+        'C-E1:\tNeutral state;\t()',
+        'C-E3:\tExcited; Happiness;\t(surprised; Anger)',
+        'C-E4:\tFrustration; Other;\t()',
+        'C-F1:\tSadness;\t()',
+        'A-E3:\tval 2; act 4; dom  4;\t()',
+    )
+    first = {'neutral': 1, 'excited': 1, 'happy': 1, 'frustrated': 1, 'other': 1}
+    assert votes == [first, {'neutral': 1}]
+
+
+def test_lines_below_a_turn_of_another_form_are_no_votes_of_the_turn_before(tmp_path, capsys):
+    lines = ('C-E1:\tAnger;\t()', '', '[1 - 2] Ses01F_impro01_F001 neu', 'C-E1:\tSadness;\t()')
+    assert write_choices(tmp_path, *lines) == [{'angry': 1}, {'neutral': 1}]
+    assert '1 line of EmoEvaluation left out' in capsys.readouterr().out
+
+
+def test_a_release_without_choices_of_listeners_has_no_votes_which_is_said(tmp_path, capsys):
+    assert write_choices(tmp_path, 'C-F1:\tSadness;\t()') == [None, {'neutral': 1}]
+    assert capsys.readouterr().out == ''
+    path = tmp_path / 'Session1/dialog/EmoEvaluation/Ses01F_impro01.txt'
+    corpus_trees.edit_file(path, 'C-E2', 'C-M1')
+    assert [u.votes for u in iemocap.walk(tmp_path)] == [None, None]
+    assert 'so there are no votes' in capsys.readouterr().out

@@ -13,10 +13,11 @@ HEADER = 'FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set'
 
 
 def write_list(root: Path, *rows: str) -> Path:
-    """Writes an audio file and a list of labels, and returns `root`."""
+    """Writes an audio file and lists of labels, and returns `root`."""
     corpus_trees.write_file(root / 'Audios/MSP-PODCAST_0001_0008.wav')
     text = '\n'.join([HEADER, *rows, ''])
     corpus_trees.write_file(root / 'Labels/labels_consensus.csv', text)
+    corpus_trees.write_file(root / 'Labels/labels_detailed.csv', 'FileName,EmoClass_Major\n')
     return root
 
 
@@ -112,3 +113,61 @@ def test_a_list_without_a_column_or_without_utterances_is_refused(tmp_path):
     path.write_text('FileName,SpkrID,Gender,Split_Set\n')
     with pytest.raises(UserError, match=r'labels_consensus\.csv has no column EmoClass, EmoAct'):
         msp_podcast.walk(tmp_path)
+
+
+# As the readme of the release shows it.
+LABELS_TEXT = """a.wav; H; A:4.200000; V:4.800000; D:5.000000;
+WORKER00014325; Sad; Sad,Concerned; A:2.000000; V:4.000000; D:4.000000;
+WORKER00014332; Happy; Happy,Concerned; A:4.000000; V:6.000000; D:6.000000;
+WORKER00014342; Other-confused; Neutral,Concerned,Fear; A:5.000000; V:3.000000; D:5.000000;
+WORKER00014343; Happy; Happy,Concerned; A:5.000000; V:5.000000; D:5.000000;
+
+b.wav; X; A:4.000000; V:4.000000; D:4.000000;
+WORKER00014325; Contempt; ; A:2.000000; V:4.000000; D:4.000000;
+"""
+ROWS = ('a.wav,H,4,4,4,1,Male,Train', 'b.wav,X,4,4,4,1,Male,Train', 'c.wav,A,4,4,4,1,Male,Train')
+VOTES = [{'sad': 1, 'happy': 2, 'other': 1}, {'contempt': 1}, None]
+
+
+def lines_of_workers() -> list[tuple[str, str]]:
+    """Returns the file and the line of each worker in `LABELS_TEXT`."""
+    lines = []
+    name = ''
+    for line in LABELS_TEXT.splitlines():
+        if line.startswith('WORKER'):
+            lines.append((name, line))
+        elif line:
+            name = line.split(';')[0]
+    return lines
+
+
+def test_the_votes_are_the_primary_emotions_of_the_workers(tmp_path):
+    """In each of the forms that releases have."""
+    root = write_list(tmp_path, *ROWS)
+    majors = 'FileName,Workers,EmoClass_Major,EmoClass_Second,EmoAct,EmoVal,EmoDom\n'
+    details = 'FileName,EmoDetail\n'
+    for name, line in lines_of_workers():
+        worker, major, second, *ratings = [field.strip() for field in line.split(';')]
+        majors += f'{name},{worker},{major},"{second}",{ratings[0][2:]},4,4\n'
+        details += f'{name},"{line}"\n'
+    table = root / 'Labels/labels_detailed.csv'
+    for text in (majors, details):
+        table.write_text(text)
+        assert [u.votes for u in msp_podcast.walk(root)] == VOTES
+    table.unlink()
+    corpus_trees.write_file(root / 'Labels/labels.txt', LABELS_TEXT)
+    assert [u.votes for u in msp_podcast.walk(root)] == VOTES
+
+
+def test_without_a_list_of_workers_there_are_no_votes_which_is_said_once(tmp_path, capsys):
+    root = write_list(tmp_path, *ROWS)
+    (root / 'Labels/labels_detailed.csv').unlink()
+    assert {u.votes is None for u in msp_podcast.walk(root)} == {True}
+    assert capsys.readouterr().out.count('no votes of single raters') == 1
+
+
+def test_a_list_of_workers_with_other_columns_is_refused(tmp_path):
+    root = write_list(tmp_path, *ROWS)
+    (root / 'Labels/labels_detailed.csv').write_text('FileName,Emotion\na.wav,Sad\n')
+    with pytest.raises(UserError, match='expected FileName, and EmoClass_Major or EmoDetail'):
+        msp_podcast.walk(root)
