@@ -1,0 +1,38 @@
+"""From CASIA to EMO-DB; five shared classes."""
+
+from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='casia_emodb',
+    title='CASIA to EMO-DB: five classes',
+    corpora=('casia', 'emodb'),
+    changes={
+        'data.labels': 'emodb_casia',
+        'protocol.name': 'source_target',
+        'protocol.source': ('casia',),
+        'protocol.target': ('emodb',),
+    },
+    unseen='corpus',
+    counts={
+        'casia': {
+            'angry': 200,
+            'fear': 200,
+            'happy': 200,
+            'neutral': 200,
+            'sad': 200,
+        },
+        'emodb': {
+            'angry': 127,
+            'fear': 69,
+            'happy': 71,
+            'neutral': 79,
+            'sad': 62,
+        },
+    },
+    split_sha256=None,
+    heard=HEARD_OF_SOURCE,
+    notes=(
+        'Published results on the pairs of DIDAN (arXiv 2302.08921) adapt to the target '
+        'without its labels: this task does not.'
+    ),
+)

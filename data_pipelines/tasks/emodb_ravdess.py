@@ -1,0 +1,32 @@
+"""From EMO-DB to RAVDESS; four shared classes."""
+
+from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='emodb_ravdess',
+    title='EMO-DB to RAVDESS: four classes',
+    corpora=('emodb', 'ravdess'),
+    changes={
+        'data.labels': 'four',
+        'protocol.name': 'source_target',
+        'protocol.source': ('emodb',),
+        'protocol.target': ('ravdess',),
+    },
+    unseen='corpus',
+    counts={
+        'emodb': {
+            'angry': 127,
+            'happy': 71,
+            'neutral': 79,
+            'sad': 62,
+        },
+        'ravdess': {
+            'angry': 192,
+            'happy': 192,
+            'neutral': 96,
+            'sad': 192,
+        },
+    },
+    split_sha256=None,
+    heard=HEARD_OF_SOURCE,
+)

@@ -1,0 +1,27 @@
+"""EMO-DB, all seven classes, five folds by speaker."""
+
+from data_pipelines.tasks import BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='emodb_seven',
+    title='EMO-DB: seven classes, by speaker',
+    corpora=('emodb',),
+    changes={
+        'data.labels': 'native',
+        'protocol.name': 'speaker_folds',
+        'protocol.folds': 5,
+    },
+    unseen='speakers',
+    counts={
+        'emodb': {
+            'angry': 127,
+            'bored': 81,
+            'disgust': 46,
+            'fear': 69,
+            'happy': 71,
+            'neutral': 79,
+            'sad': 62,
+        },
+    },
+    split_sha256=None,
+)

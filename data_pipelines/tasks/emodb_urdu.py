@@ -1,0 +1,33 @@
+"""From EMO-DB to URDU; four shared classes."""
+
+from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='emodb_urdu',
+    title='EMO-DB to URDU: four classes',
+    corpora=('emodb', 'urdu'),
+    changes={
+        'data.labels': 'four',
+        'protocol.name': 'source_target',
+        'protocol.source': ('emodb',),
+        'protocol.target': ('urdu',),
+    },
+    unseen='corpus',
+    counts={
+        'emodb': {
+            'angry': 127,
+            'happy': 71,
+            'neutral': 79,
+            'sad': 62,
+        },
+        'urdu': {
+            'angry': 100,
+            'happy': 100,
+            'neutral': 100,
+            'sad': 100,
+        },
+    },
+    split_sha256=None,
+    heard=HEARD_OF_SOURCE,
+    notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
+)

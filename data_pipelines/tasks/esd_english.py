@@ -1,0 +1,30 @@
+"""ESD, its ten English speakers, five classes, five folds by speaker."""
+
+from data_pipelines.tasks import BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='esd_english',
+    title='ESD: English, five classes, by speaker',
+    corpora=('esd',),
+    changes={
+        'data.labels': 'native',
+        'protocol.name': 'speaker_folds',
+        'protocol.folds': 5,
+        'data.only': 'language=en',
+    },
+    unseen='speakers',
+    counts={
+        'esd': {
+            'angry': 3500,
+            'happy': 3500,
+            'neutral': 3500,
+            'sad': 3500,
+            'surprise': 3500,
+        },
+    },
+    split_sha256=None,
+    notes=(
+        'The hash is that of files in 0001/Angry. Copies with the folders train, evaluation '
+        'and test list the files in another order: move the files up.'
+    ),
+)

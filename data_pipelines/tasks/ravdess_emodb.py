@@ -1,0 +1,32 @@
+"""From RAVDESS to EMO-DB; four shared classes."""
+
+from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='ravdess_emodb',
+    title='RAVDESS to EMO-DB: four classes',
+    corpora=('ravdess', 'emodb'),
+    changes={
+        'data.labels': 'four',
+        'protocol.name': 'source_target',
+        'protocol.source': ('ravdess',),
+        'protocol.target': ('emodb',),
+    },
+    unseen='corpus',
+    counts={
+        'ravdess': {
+            'angry': 192,
+            'happy': 192,
+            'neutral': 96,
+            'sad': 192,
+        },
+        'emodb': {
+            'angry': 127,
+            'happy': 71,
+            'neutral': 79,
+            'sad': 62,
+        },
+    },
+    split_sha256=None,
+    heard=HEARD_OF_SOURCE,
+)

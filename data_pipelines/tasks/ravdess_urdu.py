@@ -1,0 +1,33 @@
+"""From RAVDESS to URDU; four shared classes."""
+
+from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+
+TASK = BenchmarkTask(
+    name='ravdess_urdu',
+    title='RAVDESS to URDU: four classes',
+    corpora=('ravdess', 'urdu'),
+    changes={
+        'data.labels': 'four',
+        'protocol.name': 'source_target',
+        'protocol.source': ('ravdess',),
+        'protocol.target': ('urdu',),
+    },
+    unseen='corpus',
+    counts={
+        'ravdess': {
+            'angry': 192,
+            'happy': 192,
+            'neutral': 96,
+            'sad': 192,
+        },
+        'urdu': {
+            'angry': 100,
+            'happy': 100,
+            'neutral': 100,
+            'sad': 100,
+        },
+    },
+    split_sha256=None,
+    heard=HEARD_OF_SOURCE,
+    notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
+)
