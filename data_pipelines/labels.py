@@ -108,6 +108,10 @@ RATING_SPACES = {
     'rated_dominance': ('low', 'high'),
 }
 
+# The reason why an utterance without a rating that is needed is left out.
+UNRATED = 'without a rating'
+# The thirds of the scale of a rating, by which utterances are grouped where they have no class.
+THIRDS = ('low', 'middle', 'high')
 # What a model predicts (config.task): a class, ratings, or both.
 TASKS = ('emotion', 'ratings', 'emotion+ratings')
 
@@ -161,7 +165,7 @@ def map_labels(
         rating_N = rating_NxA[:, list(RATING_SPACES).index(label_space)]
         low, high = RATING_SPACES[label_space]
         class_N = np.select([rating_N < 0, rating_N > 0], [low, high], default='')
-        reason_N = np.where(np.isnan(rating_N), 'without a rating', 'in the middle of the scale')
+        reason_N = np.where(np.isnan(rating_N), UNRATED, 'in the middle of the scale')
     elif label_space in LABEL_SPACES or own_classes is not None:
         class_by_word = _class_by_word(label_space, emotion_N, own_classes)
         classes = [class_by_word.get(word, '') for word in emotion_N.tolist()]
@@ -173,6 +177,16 @@ def map_labels(
         )
     reasons, counts = np.unique(reason_N[class_N == ''], return_counts=True)
     return class_N, dict(zip(reasons.tolist(), counts.tolist()))
+
+
+def third_of_scale(rating_N: np.ndarray) -> np.ndarray:
+    """Returns which of `THIRDS` of the scale from -1 to 1 each rating is in; '' for NaN.
+
+    From -1/3 to 1/3 it is the middle.
+    """
+    low, middle, high = THIRDS
+    conditions = [np.isnan(rating_N), rating_N < -1 / 3, rating_N > 1 / 3]
+    return np.select(conditions, ['', low, high], default=middle)
 
 
 def format_votes(votes: Mapping[str, int] | None) -> str:

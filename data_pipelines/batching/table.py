@@ -9,7 +9,7 @@ from data_pipelines.batching.plan import Item
 from data_pipelines.features.speaker_offset import SpeakerPrior
 from data_pipelines.protocols.copies import unused_copies
 from data_pipelines.protocols.folds import Fold
-from data_pipelines.storage.schema import Utterances
+from data_pipelines.storage.schema import RATING_COLUMNS, Utterances
 
 # The values of config.data.normalise, and what results say about them.
 NORMALISATIONS = {
@@ -29,10 +29,13 @@ MIN_VARIANCE = 1e-4  # of a normalised band: one that hardly varies is not ampli
 class ExampleTable:
     """Everything in a batch except the features, by row of the utterances.
 
-    Shapes: N utterances, F folds, C classes, K domains of a kind, M bands, B examples.
+    Shapes: N utterances, F folds, C classes, K domains of a kind, M bands, B examples, A ratings.
 
     Attributes:
-        classes: the emotions, in alphabetical order; emotion_N are indices among them.
+        classes: the emotions, in alphabetical order; emotion_N are indices among them. Where only
+            ratings are predicted, they are the thirds of a scale.
+        ratings: the names of the ratings that are predicted.
+        rating_NxA: these ratings; 0 where there is none.
         domains: by kind the domains, in alphabetical order; domain_N[kind] are indices among them.
         seen: by kind FxK, 1 for the domains of the fold's `domain_rows`, the utterances on which
             domain heads train, and 0 for the others.
@@ -51,11 +54,15 @@ class ExampleTable:
         normalisation: str,
         balanced: bool,
         order_seed: int = 0,
+        ratings: tuple[str, ...] = (),
     ):
         self.utterances = utterances
         self.folds = folds
         self.normalisation = normalisation
         self.classes, self.emotion_N = index_values(utterances.text['emotion'])
+        self.ratings = ratings
+        columns = [RATING_COLUMNS.index(name) for name in ratings]
+        self.rating_NxA = np.nan_to_num(utterances.rating_NxA[:, columns]).astype(np.float32)
         self.domains = {}
         self.domain_N = {}
         self.seen = {}
@@ -220,6 +227,9 @@ class ExampleTable:
             'target_B': is_target.astype(np.float32),
             'labelled_B': weight.astype(np.float32),
         }
+        if self.ratings:
+            batch['rating_BxA'] = self.rating_NxA[rows]
+            batch['rated_B'] = is_labelled.astype(np.float32)
         for kind in DOMAINS:
             batch[f'{kind}_B'] = self.domain_N[kind][rows]
         for kind in DOMAINS:

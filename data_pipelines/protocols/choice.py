@@ -28,7 +28,12 @@ class ProtocolChoice(NamedTuple):
     reason: str
 
 
-def choose_protocol(utterances: Utterances, can_select_classes: bool = True) -> ProtocolChoice:
+def choose_protocol(
+    utterances: Utterances,
+    can_select_classes: bool = True,
+    ratings: tuple[str, ...] = (),
+    has_classes: bool = True,
+) -> ProtocolChoice:
     """Returns the protocol that suits utterances with classes; those without one do not count.
 
     With at least four known speakers, test speakers are unseen in training: each is left out in
@@ -39,6 +44,9 @@ def choose_protocol(utterances: Utterances, can_select_classes: bool = True) -> 
       utterances: Utterances with classes in place of emotion words.
       can_select_classes: Whether config.data.only, which selects emotion words, selects classes if
         it is set to their names. The error then advises that.
+      ratings: The names of the ratings that are predicted.
+      has_classes: Whether classes are predicted. Otherwise utterances have thirds of the scale in
+        their place (split.with_thirds).
 
     Raises:
       UserError: So few of the speakers have some class that it would be missing in training.
@@ -65,7 +73,7 @@ def choose_protocol(utterances: Utterances, can_select_classes: bool = True) -> 
         parts = min(USUAL_FOLDS, len(speakers))
         choice = ProtocolChoice('speaker_folds', parts, f'{found}: {parts} parts, tested unseen')
     try:
-        make_folds(labelled, Protocol(choice.name, choice.folds))
+        make_folds(labelled, Protocol(choice.name, choice.folds), ratings, has_classes)
     except UserError as error:
         raise UserError(
             f'{error} {_advise_on_rare_classes(labelled) if can_select_classes else ""}'

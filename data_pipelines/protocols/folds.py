@@ -101,12 +101,19 @@ class Fold:
         return np.setdiff1d(np.concatenate(parts), self.reserved)
 
 
-def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
+def make_folds(
+    utterances: Utterances,
+    protocol: Protocol,
+    ratings: tuple[str, ...] = (),
+    has_classes: bool = True,
+) -> list[Fold]:
     """Returns the folds of a protocol.
 
     Some rows may be in no fold. Where the parts are divided by speaker, by session or by the
     release, an unknown speaker may be anyone: such rows are in training only. UserError if there
-    are too few utterances, speakers or sessions for the protocol.
+    are too few utterances, speakers or sessions for the protocol, or if a training part lacks
+    classes or different ratings. `ratings` are the names of those that are predicted;
+    `has_classes` says whether classes are predicted.
     """
     corpora = set(utterances.text['corpus'].tolist())
     absent = set(protocol.identity) - corpora
@@ -123,7 +130,10 @@ def make_folds(utterances: Utterances, protocol: Protocol) -> list[Fold]:
         folds = make_cross_corpus_folds(own_utterances, protocol)
     else:
         folds = make_within_corpus_folds(own_utterances, protocol)
-    check_folds(own_utterances, folds)
+    check_parts(folds)
+    if has_classes:
+        check_classes(own_utterances, folds)
+    check_ratings(own_utterances, folds, ratings)
 
     identity_rows = np.flatnonzero(identity_N & (utterances.text['speaker'] != ''))
     if protocol.identity and not len(identity_rows):
@@ -457,9 +467,8 @@ def _choose_dev(utterances: Utterances, source: np.ndarray, fold_number: int) ->
     return np.sort(np.concatenate(chosen))
 
 
-def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
-    """Raises a UserError for an empty part, or for a training part that lacks classes."""
-    emotion_N = utterances.text['emotion']
+def check_parts(folds: list[Fold]) -> None:
+    """Raises a UserError for an empty part."""
     for fold in folds:
         for part in PARTS:
             if not len(getattr(fold, part)):
@@ -468,6 +477,12 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
                     'its corpora have too few speakers. '
                     'Add a corpus, or choose another --config.protocol.name.'
                 )
+
+
+def check_classes(utterances: Utterances, folds: list[Fold]) -> None:
+    """Raises a UserError for a training part that lacks classes."""
+    emotion_N = utterances.text['emotion']
+    for fold in folds:
         missing = {*emotion_N[fold.test], *emotion_N[fold.dev]} - set(emotion_N[fold.train])
         if missing:
             raise UserError(
@@ -485,6 +500,19 @@ def check_folds(utterances: Utterances, folds: list[Fold]) -> None:
             )
 
 
+def check_ratings(utterances: Utterances, folds: list[Fold], ratings: tuple[str, ...]) -> None:
+    """Raises a UserError for a training part in which all utterances have the same rating."""
+    for name in ratings:
+        rating_N = utterances.rating_NxA[:, RATING_COLUMNS.index(name)]
+        for fold in folds:
+            if rating_N[fold.train].min() == rating_N[fold.train].max():
+                raise UserError(
+                    f'All utterances of the training part of fold {fold.name!r} have the same '
+                    f'{name}, {rating_N[fold.train[0]]:g}, so that there is nothing to learn. '
+                    'Leave this rating out (--config.data.ratings), or choose other corpora.'
+                )
+
+
 def _list_classes(classes: set[str]) -> str:
     """Returns the names of the first classes, and how many more there are, for a message."""
     listed = sorted(classes)[:MAX_LISTED_CLASSES]
@@ -492,8 +520,25 @@ def _list_classes(classes: set[str]) -> str:
     return ', '.join(listed) + (f' and {more} more' if more else '')
 
 
-def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
-    """Returns warnings for parts with too few classes, utterances of a class, or speakers."""
+def describe_poor_parts(
+    utterances: Utterances, folds: list[Fold], has_classes: bool = True
+) -> list[str]:
+    """Returns warnings for parts with too few classes, utterances of a class, or speakers.
+
+    `has_classes` says whether classes are predicted; otherwise only speakers count.
+    """
+    warnings = _describe_poor_classes(utterances, folds) if has_classes else []
+    speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
+    if len(speakers) == 1:
+        warnings.append(
+            'Warning: there is only one known speaker, so that the results say nothing of other '
+            'speakers.'
+        )
+    return warnings
+
+
+def _describe_poor_classes(utterances: Utterances, folds: list[Fold]) -> list[str]:
+    """Returns warnings for parts with too few classes, or too few utterances of a class."""
     warnings = []
     names = []
     rare_classes: set[str] = set()
@@ -511,12 +556,6 @@ def describe_poor_parts(utterances: Utterances, folds: list[Fold]) -> list[str]:
         warnings.append(
             f'Warning: a fold has fewer than {MIN_CLASS_UTTERANCES} training utterances of '
             f'{_list_classes(rare_classes)}, which are too few to learn a class from.'
-        )
-    speakers = set(utterances.text['speaker'][rows_of_parts(folds, PARTS)].tolist()) - {''}
-    if len(speakers) == 1:
-        warnings.append(
-            'Warning: there is only one known speaker, so that the results say nothing of other '
-            'speakers.'
         )
     return warnings
 

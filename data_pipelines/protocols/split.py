@@ -1,5 +1,6 @@
-"""Turns a configuration into its split: utterances with a class, divided into folds."""
+"""Turns a configuration into its split: utterances with a label, divided into folds."""
 
+import collections
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from data_pipelines.protocols.folds import (
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.protocols.withholding import reserve_attacker_test
 from data_pipelines.storage.dataset import PreparedData, read_own_classes, read_utterances
-from data_pipelines.storage.schema import TEXT_COLUMNS, Utterances
+from data_pipelines.storage.schema import RATING_COLUMNS, TEXT_COLUMNS, Utterances
 
 MAX_LISTED_VALUES = 20  # values of a column that an error message lists
 
@@ -99,6 +100,42 @@ def keep_labelled(
     return labelled, left_out
 
 
+def keep_rated(
+    utterances: Utterances, ratings: tuple[str, ...], identity_corpora: tuple[str, ...] = ()
+) -> tuple[Utterances, dict[str, int]]:
+    """Returns the utterances with all of the `ratings`, and the count of those left out.
+
+    Utterances of `identity_corpora` are all kept. UserError if no other utterance is kept.
+    """
+    identity_N = identity_mask(utterances, identity_corpora)
+    rating_NxA = utterances.rating_NxA[:, [RATING_COLUMNS.index(name) for name in ratings]]
+    is_rated_N = ~np.isnan(rating_NxA).any(1)
+    count = int(np.sum(~is_rated_N & ~identity_N))
+    if not (is_rated_N & ~identity_N).any():
+        raise UserError(
+            f'None of {count} utterances is rated for {", ".join(ratings)}. Choose corpora with '
+            'ratings, such as msp_podcast, iemocap, or a list of your own with columns arousal, '
+            'valence and dominance; or other --config.data.ratings.'
+        )
+    left_out = {labels.UNRATED: count} if count else {}
+    return utterances[np.flatnonzero(is_rated_N | identity_N)], left_out
+
+
+def with_thirds(
+    utterances: Utterances, rating: str, identity_corpora: tuple[str, ...] = ()
+) -> Utterances:
+    """Returns utterances whose emotion is replaced by the third of the scale of a rating.
+
+    It groups utterances where others are grouped by their class: those that are withheld, in the
+    audit, and in methods that compare within groups. Utterances of `identity_corpora` get ''.
+    """
+    third_N = labels.third_of_scale(utterances.rating_NxA[:, RATING_COLUMNS.index(rating)])
+    third_N[identity_mask(utterances, identity_corpora)] = ''
+    grouped = utterances[np.arange(len(utterances))]
+    grouped.text['emotion'] = third_N
+    return grouped
+
+
 def check_shared_classes(utterances: Utterances) -> None:
     """Raises a UserError if a class beyond `labels.EMOTIONS` is in some of several corpora only.
 
@@ -126,11 +163,11 @@ def check_shared_classes(utterances: Utterances) -> None:
 class Split(NamedTuple):
     """The utterances and folds of a configuration."""
 
-    utterances: Utterances  # those with a class, and those that fill identity batches
+    utterances: Utterances  # those with a label, and those that fill identity batches
     folds: list[Fold]
     sha256: str
     # Counts of what is not among `utterances`: by value of a column where config.data.only leaves
-    # it out ('style=scripted'), by emotion or reason where it has no class ('fear').
+    # it out ('style=scripted'), by emotion or reason where it has no class ('fear') or no rating.
     left_out: dict[str, int]
     unused: int  # `utterances` that are in no part of any fold
     dropped: DroppedCopies = NO_COPIES  # by config.protocol.drop_copies
@@ -140,7 +177,11 @@ class Split(NamedTuple):
         """Returns a sentence for each reason why utterances are left out; none if all are used."""
         by_selection = []
         by_label = []
+        unrated = 0
         for value, count in sorted(self.left_out.items()):
+            if value == labels.UNRATED and label_space not in labels.RATING_SPACES:
+                unrated = count
+                continue
             group = by_selection if '=' in value else by_label
             group.append(f'{count} {value}')
         sentences = []
@@ -148,6 +189,8 @@ class Split(NamedTuple):
             sentences.append(f'Left out, by config.data.only: {", ".join(by_selection)}.')
         if by_label:
             sentences.append(f'Left out, no class in {label_space!r}: {", ".join(by_label)}.')
+        if unrated:
+            sentences.append(f'Left out, without a rating that is predicted: {unrated}.')
         if self.dropped.rows:
             sentences.append(f'Left out, copies of other recordings: {len(self.dropped.rows)}.')
         if self.unused:
@@ -175,13 +218,19 @@ def select_from(
     `own_classes` are those of a label space that is a corpus of the user's own.
     """
     selected, others = filter_utterances(utterances, config.data.only)
-    label_space = config.data.labels
-    labelled, unlabelled = keep_labelled(
-        selected, label_space, config.protocol.identity, own_classes
-    )
-    if label_space in labels.OPEN_SPACES:
-        check_shared_classes(labelled)
-    return labelled, others | unlabelled
+    identity = config.protocol.identity
+    left_out = collections.Counter(others)
+    if labels.has_classes(config.task):
+        selected, unlabelled = keep_labelled(selected, config.data.labels, identity, own_classes)
+        left_out.update(unlabelled)
+        if config.data.labels in labels.OPEN_SPACES:
+            check_shared_classes(selected)
+    if labels.has_ratings(config.task):
+        selected, unrated = keep_rated(selected, config.data.ratings, identity)
+        left_out.update(unrated)
+        if not labels.has_classes(config.task):
+            selected = with_thirds(selected, config.data.ratings[0], identity)
+    return selected, dict(left_out)
 
 
 def make_split(config, data: PreparedData) -> Split:
@@ -190,13 +239,14 @@ def make_split(config, data: PreparedData) -> Split:
 
 
 def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
-    """Returns the split of utterances with classes, and the counts of those that have none."""
+    """Returns the split of utterances with labels; `left_out` counts those that have none."""
     protocol = Protocol(**config.protocol)
+    ratings = config.data.ratings if labels.has_ratings(config.task) else ()
     dropped = NO_COPIES
     if protocol.drop_copies:
         utterances, dropped = drop_copies(utterances, protocol)
     folds = []
-    for fold in make_folds(utterances, protocol):
+    for fold in make_folds(utterances, protocol, ratings, labels.has_classes(config.task)):
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
         fold = reserve_enrolment(utterances, fold, protocol, config.data.order_seed)
         folds.append(keep_copies_of_training(utterances, fold))
@@ -204,7 +254,7 @@ def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
     return Split(
         utterances,
         folds,
-        sha256=hash_folds(utterances, folds),
+        sha256=hash_folds(utterances, folds, ratings),
         left_out=left_out,
         unused=len(unused),
         dropped=dropped,

@@ -34,10 +34,17 @@ class Subset(NamedTuple):
     enrol: int | str | None = None
 
 
-def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: int) -> Fold:
+def take_subset(
+    utterances: Utterances,
+    fold: Fold,
+    subset: Subset,
+    order_seed: int,
+    has_classes: bool = True,
+) -> Fold:
     """Returns the fold with a subset of its training part; UserError if that loses a class.
 
-    Under `speakers` and `confounded`, utterances of unknown speakers are left out.
+    `has_classes` says whether classes are predicted; otherwise one may be lost, but not all. Under
+    `speakers` and `confounded`, utterances of unknown speakers are left out.
     """
     if subset.enrol is not None:
         fold = choose_enrolled(utterances, fold, subset.enrol)
@@ -56,7 +63,7 @@ def take_subset(utterances: Utterances, fold: Fold, subset: Subset, order_seed: 
     if subset.per_class is not None:
         train = _limit_per_class(train, emotion_N[train], subset.per_class)
     lost = set(emotion_N[fold.train]) - set(emotion_N[train])
-    if lost:
+    if lost and (has_classes or not len(train)):
         raise UserError(
             f'With {_describe_subset(subset)} the training part of fold {fold.name!r} has no '
             f'utterance of the class {" or ".join(sorted(lost))}. '

@@ -82,10 +82,13 @@ def _choose_protocol(config, log: Callable[[str], None]) -> None:
     """Sets the protocol that suits the speakers of the data, and says which one."""
     utterances, _ = split.select_utterances(config, dataset.find_prepared_data(config.data))
     selection = config.data.only
+    has_classes = labels.has_classes(config.task)
+    are_words = has_classes and labels.words_are_classes(config.data.labels)
     choice = choose_protocol(
         utterances,
-        can_select_classes=labels.words_are_classes(config.data.labels)
-        and (not selection or selection.startswith('emotion=')),
+        can_select_classes=are_words and (not selection or selection.startswith('emotion=')),
+        ratings=config.data.ratings if labels.has_ratings(config.task) else (),
+        has_classes=has_classes,
     )
     log(describe_choice(choice))
     config.protocol.name = choice.name

@@ -92,7 +92,7 @@ def test_classes_can_be_selected_where_they_are_words(
     """The advice on rare classes sets config.data.only, which selects words, to their names."""
     seen = []
 
-    def choose(utterances, can_select_classes):
+    def choose(utterances, can_select_classes, **what_is_predicted):
         seen.append(can_select_classes)
         return ProtocolChoice('speaker_folds', 5, 'many speakers')
 
