@@ -37,6 +37,9 @@ FIGURE = '![Difference to plain training in UAR, {tasks}](../figures/overview_{n
 LIMIT = 0.2
 TICKS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
+# Of the column of UAR, in tables of earlier versions and of this one.
+UAR_HEADINGS = ('UAR', 'UAR (pooled)')
+
 
 class Task(NamedTuple):
     """A column of the overview: its title and the sweeps it is read from.
@@ -109,7 +112,12 @@ def split_row(line: str) -> list[str]:
 
 def read_result(headings: list[str], cells: list[str]) -> Result:
     """Returns a row; the interval of the difference is in the column after it."""
-    uar = next(n for n, heading in enumerate(headings) if heading in ('UAR', 'UAR (pooled)'))
+    uar = next((n for n, heading in enumerate(headings) if heading in UAR_HEADINGS), None)
+    if uar is None:
+        raise ValueError(
+            f'The table has no column UAR, but {", ".join(headings)}. The overview compares sweeps '
+            'of emotions; those of ratings (CCC) have pages of their own.'
+        )
     difference = headings.index('- plain')
     leakages = []
     for heading in ('leakage of training speakers', 'leakage of unseen speakers'):

@@ -7,6 +7,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from jaxser.analysis import summary
+from jaxser.analysis.measure import Measure, main_measure
 from jaxser.analysis.predictions import (
     PredictionsByRun,
     RunPredictions,
@@ -14,7 +15,7 @@ from jaxser.analysis.predictions import (
     open_predictions,
     read_predictions,
 )
-from jaxser.analysis.statistics import RecallStatistics, Statistics
+from jaxser.analysis.statistics import Statistics
 from jaxser.runs import (
     USUAL_VARIANTS,
     method_name,
@@ -57,7 +58,9 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
         metadata = files.read_json('config.json', CONFIG)
         results = files.read_json('results.json', RESULTS)
         _check_results(path / 'results.json', results)
-        predictions = read_predictions(open_predictions(path), results['classes'])
+        predictions = read_predictions(
+            open_predictions(path), results['classes'], results.get('ratings', [])
+        )
         finished = [run['hyper'] for run in results['runs'] if run['status'] == 'ok']
         label_keys = varying_keys(summary.collect(results['runs'], 'hyper'))
         keys = [(run_label(hyper, label_keys), hyper['fold']) for hyper in finished]
@@ -72,11 +75,12 @@ def _check_results(file, results: dict) -> None:
     """Raises UserError if numbers in results.json contradict each other."""
     runs = len(results['runs'])
     in_groups = sum(group['runs'] for group in results['groups'])
-    classes = results['classes']
+    classes, ratings = results['classes'], results.get('ratings', [])
     if runs == 0 or in_groups != runs:
         raise damaged(file, f'it has {runs} runs, and its groups have {in_groups}')
-    if not classes or len(set(classes)) < len(classes):
-        raise damaged(file, f'its classes are {classes}')
+    names = [*classes, *ratings]
+    if not names or len(set(names)) < len(names):
+        raise damaged(file, f'its classes are {classes}, and its ratings {ratings}')
     check_runs(file, results['runs'])
 
 
@@ -85,6 +89,8 @@ class SweepAnalysis:
 
     Attributes:
       path, metadata, config, predictions, runs, classes: as in the workdir.
+      ratings: the names of the predicted ratings; [] without any.
+      measure: the measure by which settings are compared.
       rows: the summary, computed again from the predictions.
       results: results.json with these rows and the name of the method.
       varying_keys: the keys of the runs' labels; `setting_keys` are these without the seed.
@@ -92,10 +98,11 @@ class SweepAnalysis:
       candidate_rows: the compared rows, or all rows with figures if none is compared; without those
         of a negative coefficient, unless there are no others. Of numbers of enrolled utterances,
         only the largest.
-      best_row: the candidate with the best dev UAR; None where no setting has a complete seed.
+      best_row: the candidate with the best main measure on dev; None where no setting has a
+        complete seed.
       plain_row: the plain training that `best_row` is compared with, or None.
       model_row: the row of the setting that training saves as the model.
-      chance: the UAR of guessing.
+      chance: the value of the main measure that guessing reaches.
       tested_speakers: the names of the tested speakers, in alphabetical order.
     """
 
@@ -106,8 +113,10 @@ class SweepAnalysis:
         self.predictions = finished_sweep.predictions
         self.runs = finished_sweep.results['runs']
         self.classes = finished_sweep.results['classes']
+        self.ratings = finished_sweep.results.get('ratings', [])
+        self.measure = main_measure(self.config)
         self.rows = summary.summary_rows(
-            self.runs, self.predictions, self.config, len(self.classes)
+            self.runs, self.predictions, self.config, len(self.classes), self.ratings
         )
         self._method_keys = {key: self.config.get(key) for key in ('method', *USUAL_VARIANTS)}
         method = {'method': method_name(self._method_keys)}
@@ -115,17 +124,26 @@ class SweepAnalysis:
         self.varying_keys = varying_keys(summary.collect(self.runs, 'hyper'))
         self.setting_keys = list(self.varying_keys)
         self.setting_keys.remove('seed')
-        self.compared_rows = self._rows_with('delta_uar')
-        rows = without_negative_lam(self.compared_rows or self._rows_with('uar'))
+        self.compared_rows = self._rows_with(f'delta_{self.measure.key}')
+        rows = without_negative_lam(self.compared_rows or self._rows_with(self.measure.key))
         self.candidate_rows = with_most_enrolled(rows)
-        self.best_row = max(self.candidate_rows, key=_dev_uar, default=None)
+        self.best_row = self._find_best_row()
         self.plain_row = self._find_plain_row()
-        self.model_row = choose_model_row(self.rows, self.runs)
-        self.chance = 1 / self._count_tested_classes()
+        self.model_row = choose_model_row(self.rows, self.runs, self.measure)
+        self.chance = self._chance()
         self.tested_speakers = self._find_tested_speakers()
 
     def _rows_with(self, key: str) -> list[dict]:
         return [row for row in self.rows if row[key] is not None]
+
+    def _find_best_row(self) -> dict | None:
+        """Returns the candidate with the best main measure on dev, the first of equals."""
+        best_row = None
+        dev_key = f'dev_{self.measure.key}'
+        for row in self.candidate_rows:
+            if best_row is None or row[dev_key] > best_row[dev_key]:
+                best_row = row
+        return best_row
 
     def _find_plain_row(self) -> dict | None:
         if not self.compared_rows:
@@ -138,11 +156,13 @@ class SweepAnalysis:
         """Returns the values of the swept keys in a row, or in the hyper-parameters of a run."""
         return {key: row.get(key) for key in self.setting_keys}
 
-    def _count_tested_classes(self) -> int:
-        """Returns the number of classes in the truth; UAR leaves out the others."""
+    def _chance(self) -> float:
+        """Returns the value that guessing reaches; UAR leaves out classes that were not tested."""
+        if self.measure.chance is not None:
+            return self.measure.chance
         if self.best_row is None:
-            return len(self.classes)
-        return int(np.any(self.best_row['confusion'], axis=1).sum())
+            return 1 / len(self.classes)
+        return 1 / int(np.any(self.best_row['confusion'], axis=1).sum())
 
     def _find_tested_speakers(self) -> list[str]:
         runs = self.runs
@@ -177,13 +197,20 @@ class SweepAnalysis:
 
     def confusion_counts(self, row: dict) -> np.ndarray:
         """Returns count_ZxSxCxC of a setting; the speakers are `tested_speakers`."""
-        return summary.run_confusions(
-            self.predictions, self.complete_runs(row), self.varying_keys, len(self.classes)
-        )
+        pooled = self.pooled_predictions(row)
+        return summary.recall_statistics(pooled, len(self.classes)).count_ZxSxCxC
 
-    def statistics(self, row: dict) -> Statistics:
-        """Returns what the `tested_speakers` contribute to the main measure of a setting."""
-        return RecallStatistics(self.confusion_counts(row))
+    def statistics(self, row: dict, measure: Measure | None = None) -> Statistics:
+        """Returns what the `tested_speakers` contribute to a measure of a setting.
+
+        Without `measure` it is the main measure.
+        """
+        pooled = self.pooled_predictions(row)
+        return summary.measure_statistics(pooled, measure or self.measure, len(self.classes))
+
+    def pooled_predictions(self, row: dict) -> list[RunPredictions]:
+        """Returns the test predictions of each seed of a setting, the folds pooled."""
+        return summary.pool_folds(self.predictions, self.complete_runs(row), self.varying_keys)
 
     def speaker_groups(self, kind: str) -> dict[str, np.ndarray]:
         """Returns {group: a mask of shape (S,) of the tested speakers that belong to it}.
@@ -239,18 +266,20 @@ class SweepAnalysis:
         return pair
 
 
-def choose_model_row(rows: list[dict], runs: list[dict]) -> dict:
-    """Returns the row of the setting that becomes the model: the one with the best mean dev UAR.
+def choose_model_row(rows: list[dict], runs: list[dict], measure: Measure) -> dict:
+    """Returns the row of the setting that becomes the model: the one that is best on dev.
 
-    Of settings with the same dev UAR, or without one, it is the setting with most runs that did not
-    diverge. A setting with a negative lam, which keeps the domain, is chosen only if all others
-    diverged. Of numbers of enrolled utterances, with which training is the same, it is the largest.
+    It has the best mean of the main measure. Of settings with the same mean, or without one, it is
+    the setting with most runs that did not diverge. A setting with a negative lam, which keeps the
+    domain, is chosen only if all others diverged. Of numbers of enrolled utterances, with which
+    training is the same, it is the largest.
     """
-    with_dev = [row for row in rows if row['dev_uar'] is not None]
+    dev_key = f'dev_{measure.key}'
+    with_dev = [row for row in rows if row[dev_key] is not None]
     candidates = with_most_enrolled(without_negative_lam(with_dev or rows))
     preferences = []
     for row in candidates:
-        preferences.append((row['dev_uar'] or 0.0, len(finished_runs(runs, row))))
+        preferences.append((row[dev_key] or 0.0, len(finished_runs(runs, row))))
     return candidates[preferences.index(max(preferences))]
 
 
@@ -294,7 +323,3 @@ def _enrolled_limit(row: dict) -> float:
     """Returns the number of enrolled utterances of a row; infinity for all."""
     enrol = row.get('enrol', 'all')
     return np.inf if enrol in ('all', None) else enrol
-
-
-def _dev_uar(row: dict) -> float:
-    return row['dev_uar']

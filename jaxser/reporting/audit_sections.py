@@ -18,12 +18,13 @@ from jaxser.reporting.html import (
     render,
 )
 from jaxser.reporting.split_card import split_answer
+from jaxser.reporting.target import Target, find_target
 
 SHARED_TITLES = {'speaker': 'speakers', 'session': 'sessions', 'windows': 'overlapping windows'}
 
 
 def data_section(analysis: SweepAnalysis) -> Section:
-    """Returns what the data are: corpus, languages, utterances, speakers, emotions, date."""
+    """Returns what the data are: corpus, languages, speakers, emotions or ratings, date."""
     return Section('data', 'The data', render('data', facts=data_facts(analysis)))
 
 
@@ -31,12 +32,18 @@ def data_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
     """Returns (name, value) of what a reader must know of the data and of the training."""
     results = analysis.results
     utterances = results.get('audit', {}).get('utterances') or analysis.metadata.get('utterances')
+    emotions = ratings = ''
+    if analysis.classes:
+        emotions = f'{", ".join(analysis.classes)} (labels: {results["labels"]})'
+    if analysis.ratings:
+        ratings = f'{", ".join(analysis.ratings)} (from -1 to 1)'
     facts = [
         ('corpus', ', '.join(results['corpora'])),
         ('language', ', '.join(_attribute_values(results, 'language'))),
         ('utterances', '' if utterances is None else f'{utterances:,}'),
         ('speakers', _describe_speakers(analysis)),
-        ('emotions', f'{", ".join(analysis.classes)} (labels: {results["labels"]})'),
+        ('emotions', emotions),
+        ('ratings', ratings),
         ('protocol', f'{results["protocol"]}, {folds_of_sweep(results)}'),
         ('tested speakers', str(len(analysis.tested_speakers))),
         ('epoch chosen by', f'{results["selection"]}; test data choose nothing'),
@@ -76,10 +83,11 @@ def _date(analysis: SweepAnalysis) -> str:
 def split_section(analysis: SweepAnalysis) -> Section:
     """Returns the audit of the split as sentences and tables."""
     audit = analysis.results.get('audit', {})
-    body = html_list(split_answer(audit).sentences)
+    target = find_target(analysis.results)
+    body = html_list(split_answer(audit, target).sentences)
     body += _shared_table(audit)
-    body += _emotion_table(audit)
-    body += _shortcuts_table(audit)
+    body += _domains_table(audit, target)
+    body += _shortcuts_table(audit, target)
     body += _parts_table(audit)
     body += _examples_table(audit)
     return Section('split', 'The split', body)
@@ -110,8 +118,8 @@ def _of_folds(found: dict, folds: int | None) -> str:
     return f'{found["in_folds"]} of {folds}' if folds else str(found['in_folds'])
 
 
-def _emotion_table(audit: dict) -> Markup:
-    """Returns how much speaker, corpus and language tell about the emotion."""
+def _domains_table(audit: dict, target: Target) -> Markup:
+    """Returns how much speaker, corpus and language tell about what is predicted."""
     rows = []
     for name, information in audit.get('tells', {}).items():
         numbers = [format_number(information[key], 'z.2f') for key in ('bits', 'chance', 'of')]
@@ -119,18 +127,27 @@ def _emotion_table(audit: dict) -> Markup:
     if not rows:
         return Markup('')
     headings = ['who or where', 'bits', 'by chance', 'of', 'confounding']
-    table = html_table('What speaker, corpus and language tell about the emotion', headings, rows)
+    title = f'What speaker, corpus and language tell about {target.stratum}'
+    table = html_table(title, headings, rows)
     note = html_paragraph(
-        'Bits: the information on the emotion, if only this is known (mutual information).',
+        _thirds_note(target),
+        f'Bits: the information on {target.stratum}, if only this is known (mutual information).',
         'By chance: the bits to expect from so few utterances if there is no relation.',
-        'Of: the bits of the emotion itself, the most there can be.',
+        f'Of: the bits of {target.stratum} itself, the most there can be.',
         'Confounding: how much of it is more than chance.',
     )
     return table + note
 
 
-def _shortcuts_table(audit: dict) -> Markup:
-    """Returns how much properties of a recording tell about the emotion."""
+def _thirds_note(target: Target) -> str:
+    """Returns how the audit sees a rating; '' for emotions."""
+    if not target.is_in_thirds:
+        return ''
+    return f'The audit knows {target.stratum} in thirds of its scale: low, middle and high.'
+
+
+def _shortcuts_table(audit: dict, target: Target) -> Markup:
+    """Returns how much properties of a recording tell about what is predicted."""
     rows = []
     for shortcut in audit.get('shortcuts', []):
         numbers = [
@@ -142,8 +159,13 @@ def _shortcuts_table(audit: dict) -> Markup:
     if not rows:
         return Markup('')
     headings = ['what', 'UAR', 'chance', 'bits beyond chance', 'shortcut']
-    table = html_table('What gives the emotion away without listening', headings, rows)
+    table = html_table(f'What gives {target.stratum} away without listening', headings, rows)
     note = 'UAR: of a tiny classifier that knows only this, on the tested speakers.'
+    if target.is_in_thirds:
+        note = (
+            'UAR: mean recall of low, middle and high, of a tiny classifier that knows only this, '
+            'on the tested speakers.'
+        )
     unmeasured = [f'{name}: {why}' for name, why in audit.get('unmeasured', {}).items()]
     missing = f'Not measured: {"; ".join(unmeasured)}.' if unmeasured else ''
     return table + html_paragraph(note, missing)

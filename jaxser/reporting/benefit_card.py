@@ -1,7 +1,8 @@
-"""The second card: did the method help to recognise emotions?"""
+"""The second card: did the method help to recognise emotions, or to predict ratings?"""
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
+from jaxser.analysis.measure import UAR
 from jaxser.reporting.card_facts import (
     AMBER,
     GREEN,
@@ -23,8 +24,8 @@ MIN_DIFFERENCE_SCALE = 0.2
 
 
 def benefit_answer(facts: Facts) -> Answer:
-    """Returns whether the setting recognises emotions better than plain training."""
-    rules = (no_figures, _has_nothing_to_compare, _lost_the_emotion, _differs_from_plain)
+    """Returns whether the setting predicts better than plain training."""
+    rules = (no_figures, _has_nothing_to_compare, _collapsed, _differs_from_plain)
     answer = first_answer(rules, facts)
     if facts.short_training:
         answer = answer._replace(sentences=[*answer.sentences, facts.short_training])
@@ -32,27 +33,28 @@ def benefit_answer(facts: Facts) -> Answer:
 
 
 def _has_nothing_to_compare(facts: Facts) -> Answer | None:
-    if facts.best['delta_uar'] is not None:
+    if facts.best_figure('delta_') is not None:
         return None
-    uar = f'UAR is {facts.best["uar"]:.3f} (chance: {facts.chance:.3f}).'
+    title = facts.target.measure.title
+    figure = f'{title} is {facts.best_figure():.3f} (chance: {facts.chance:.3f}).'
     if facts.is_all_plain:
         reason = 'This is plain training: add a method to the sweep to compare with it.'
     else:
         reason = 'The sweep has no plain training (erm, or lam = 0) to compare with.'
-    return Answer(AMBER, 'Nothing to compare with', [uar, reason])
+    return Answer(AMBER, 'Nothing to compare with', [figure, reason])
 
 
-def _lost_the_emotion(facts: Facts) -> Answer | None:
+def _collapsed(facts: Facts) -> Answer | None:
     collapsed, runs = verdict_count(facts.best, 'collapsed')
     if not collapsed or 2 * collapsed < runs:
         return None
-    return Answer(RED, 'No, it collapsed', [_uar_sentence(facts)])
+    return Answer(RED, 'No, it collapsed', [_figures_sentence(facts)])
 
 
 def _differs_from_plain(facts: Facts) -> Answer:
     """Judges by the interval of the difference."""
     row = facts.best
-    sentences = [_uar_sentence(facts)]
+    sentences = [_figures_sentence(facts)]
     if not row['delta_ci95']:
         sentences.append(few_speakers_sentence(row['tested_speakers']))
         return Answer(AMBER, 'Too few speakers to say', sentences)
@@ -79,31 +81,35 @@ def _differs_from_plain(facts: Facts) -> Answer:
     return Answer(AMBER, 'No, worse', sentences, WORSE_SYMBOL)
 
 
-def _uar_sentence(facts: Facts) -> str:
-    difference = format_number(facts.best['delta_uar'], '+z.3f')
+def _figures_sentence(facts: Facts) -> str:
+    measure = facts.target.measure
+    definition = 'mean recall over emotions' if measure == UAR else measure.definition
+    difference = format_number(facts.best_figure('delta_'), '+z.3f')
     return (
-        f'UAR (mean recall over emotions) is {facts.best["uar"]:.3f}, after plain training '
-        f'{facts.plain["uar"]:.3f}: a difference of {difference} (chance: {facts.chance:.3f}).'
+        f'{measure.title} ({definition}) is {facts.best_figure():.3f}, after plain training '
+        f'{facts.plain_figure():.3f}: a difference of {difference} '
+        f'(chance: {facts.chance:.3f}).'
     )
 
 
 def _choice_notes(facts: Facts) -> list[str]:
     """Returns that the dev speakers prefer plain training, if they do."""
-    dev_uar, plain_dev_uar = facts.best['dev_uar'], facts.plain['dev_uar']
-    if plain_dev_uar <= dev_uar:
+    dev, plain_dev = facts.best_figure('dev_'), facts.plain_figure('dev_')
+    if plain_dev <= dev:
         return []
     return [
-        f'The dev speakers prefer plain training (dev UAR {plain_dev_uar:.3f}, of this setting '
-        f'{dev_uar:.3f}).'
+        f'The dev speakers prefer plain training (dev {facts.target.measure.title} '
+        f'{plain_dev:.3f}, of this setting {dev:.3f}).'
     ]
 
 
 def benefit_scales(facts: Facts) -> list[Scale]:
-    """Returns the difference in UAR on a scale around 0."""
-    if facts.best is None or facts.best['delta_uar'] is None:
+    """Returns the difference in the main measure on a scale around 0."""
+    if facts.best is None or facts.best_figure('delta_') is None:
         return []
     row = facts.best
-    ends = row['delta_ci95'] or (row['delta_uar'], row['delta_uar'])
+    difference = facts.best_figure('delta_')
+    ends = row['delta_ci95'] or (difference, difference)
     largest = max(map(abs, ends))
     limit = MIN_DIFFERENCE_SCALE
     if largest > limit:
@@ -113,12 +119,12 @@ def benefit_scales(facts: Facts) -> list[Scale]:
         p_value = f'p: {format_p(row["p"])}, corrected by Holm: {format_p(row["p_holm"])}'
     return [
         Scale(
-            label='difference to plain training in UAR, folds pooled',
-            text=format_number(row['delta_uar'], '+z.3f'),
+            label=f'difference to plain training in {facts.target.measure.title}, folds pooled',
+            text=format_number(difference, '+z.3f'),
             note=', '.join(filter(None, (format_interval(row['delta_ci95'], '+.3f'), p_value))),
             low=-limit,
             high=limit,
-            value=row['delta_uar'],
+            value=difference,
             ci95=row['delta_ci95'],
             marks=[('no difference', 0.0)],
         )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
+from jaxser.reporting.target import EMOTION, Target
 
 RED, AMBER, GREEN = 'red', 'amber', 'green'
 SEVERITY = (GREEN, AMBER, RED)
@@ -24,12 +25,21 @@ class Facts(NamedTuple):
     domain: str  # to be forgotten
     is_all_plain: bool
     compared: int  # number of settings that are compared with plain training
-    chance: float  # the UAR of guessing
+    chance: float  # the value of the main measure, such as UAR, that guessing reaches
     audit: dict
     hint: str  # what to try if the method is inert
     path: str = ''  # of the workdir
     rough: str = ''  # a warning, if leakage was measured on few utterances
     short_training: str = ''  # a warning, if plain training should have lasted longer
+    target: Target = EMOTION  # what is predicted, and by which measure settings are compared
+
+    def best_figure(self, prefix: str = '') -> float | None:
+        """Returns the main measure of the best row; with 'dev_' that on dev, and so on."""
+        return self.best[prefix + self.target.measure.key]
+
+    def plain_figure(self, prefix: str = '') -> float | None:
+        """Returns the main measure of the row of plain training."""
+        return self.plain[prefix + self.target.measure.key]
 
 
 class Answer(NamedTuple):

@@ -16,9 +16,11 @@ from jaxser.reporting.card_facts import RED, Answer, Card, Facts
 from jaxser.reporting.forgetting_card import forgetting_answer, leakage_scales
 from jaxser.reporting.formats import rough_leakage_note
 from jaxser.reporting.split_card import split_answer
+from jaxser.reporting.target import find_target
 
 INVALID_SENTENCE = 'The split leaks: training and test overlap, so this figure is not valid.'
-NEAR_CHANCE = 0.2  # of the way from chance to UAR 1; below it, plain training has learned little
+# Of the way from chance to the best UAR or CCC, 1: below it, plain training has learned little.
+NEAR_CHANCE = 0.2
 # Above every section with results, if the split leaks.
 INVALID_SECTION = 'Not valid: the split leaks.'
 
@@ -30,7 +32,7 @@ def make_cards(analysis: SweepAnalysis) -> list[Card]:
 
 def cards_from_facts(facts: Facts) -> list[Card]:
     """Returns the three cards; a split that leaks makes the others invalid."""
-    split = split_answer(facts.audit)
+    split = split_answer(facts.audit, facts.target)
     questions = {
         'forgetting': (f'Did it forget the {facts.domain}?', forgetting_answer, leakage_scales),
         'benefit': ('Did it help?', benefit_answer, benefit_scales),
@@ -66,19 +68,21 @@ def collect_facts(analysis: SweepAnalysis) -> Facts:
         path=str(analysis.path),
         rough=rough_leakage_note(analysis.runs),
         short_training=short_training_note(analysis),
+        target=find_target(analysis.results),
     )
 
 
 def short_training_note(analysis: SweepAnalysis) -> str:
-    """Returns a warning if plain training ended too early: near chance, with dev UAR still rising.
+    """Returns a warning if plain training ended too early: near chance, and still rising on dev.
 
-    It was rising where the last epoch had the best dev UAR, in most runs.
+    It was rising where the last epoch had the best dev UAR (or CCC), in most runs.
     """
     row = analysis.best_row if analysis.is_all_plain else analysis.plain_row
     epochs = analysis.config.get('train', {}).get('epochs')
-    if not row or not epochs or analysis.results['selection'] != 'best dev UAR':
+    measure = analysis.measure
+    if not row or not epochs or analysis.results['selection'] != f'best dev {measure.title}':
         return ''
-    if row['uar'] - analysis.chance >= NEAR_CHANCE * (1 - analysis.chance):
+    if row[measure.key] - analysis.chance >= NEAR_CHANCE * (1 - analysis.chance):
         return ''
     runs = analysis.complete_runs(row)
     if 2 * sum(run['epoch'] == epochs for run in runs) <= len(runs):
@@ -86,8 +90,8 @@ def short_training_note(analysis: SweepAnalysis) -> str:
     steps = analysis.results.get('steps')  # results of earlier versions lack it
     length = pluralize(steps, 'step') if steps else pluralize(epochs, 'epoch')
     return (
-        f'Training was short ({length}), and dev UAR was still rising: train for more epochs '
-        'before you judge.'
+        f'Training was short ({length}), and dev {measure.title} was still rising: train for more '
+        'epochs before you judge.'
     )
 
 

@@ -1,4 +1,4 @@
-"""The figure of UAR and leakage against a hyper-parameter, usually the coefficient lam."""
+"""The figure of UAR or CCC and leakage against a hyper-parameter, usually the coefficient lam."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title, strongest_recall
 from jaxser.analysis.summary import collect, probed_answers, swept_keys, tested_speakers
-from jaxser.reporting.figures import Measured
+from jaxser.reporting.figures import Measured, measured_column
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     PANEL_WIDTH,
@@ -21,6 +21,7 @@ from jaxser.reporting.plotting import (
     make_figure,
     wide_limits,
 )
+from jaxser.reporting.target import chance_level, find_target
 from jaxser.runs import distinct_values, format_value, setting_title, synthetic_note
 
 MAX_INSIDE_LEGEND = 5  # lines; the legend of more is below the axes
@@ -55,15 +56,15 @@ class Curve(NamedTuple):
 
 
 class CurvePanel(NamedTuple):
-    """What a panel of the curve shows: the UAR, or the leakage of a question of the probe."""
+    """What a panel of the curve shows: the main measure, or the leakage of a question."""
 
     title: str
-    question: str | None  # None: the UAR
+    question: str | None  # of the probe; None: the main measure
 
 
 def curve_panels(results: dict) -> list[CurvePanel]:
-    """Returns the panels of the curve: the UAR, and what was measured of speakers."""
-    panels = [CurvePanel('UAR', None)]
+    """Returns the panels of the curve: the main measure, and what was measured of speakers."""
+    panels = [CurvePanel(find_target(results).measure.title, None)]
     for question in _probed_questions(results):
         panels.append(CurvePanel(f'leakage of {question_title(question)}', question))
     return panels
@@ -81,7 +82,7 @@ def draw_curve_panel(results: dict, key: str, panel: CurvePanel):
     height = 3.0 + LEGEND_LINE_HEIGHT * (len(curves) + 2)
     figure, ((axes,),) = make_figure(PANEL_WIDTH, height)
     if panel.question is None:
-        _draw_uar_axes(axes, curves, results, key)
+        _draw_measure_axes(axes, curves, results, key)
     else:
         _draw_leakage_axes(axes, curves, results, key, panel.question, has_names=True)
     legend_below(figure)
@@ -89,7 +90,7 @@ def draw_curve_panel(results: dict, key: str, panel: CurvePanel):
 
 
 def draw_curve(results: dict, key: str):
-    """Draws UAR against a hyper-parameter, a line for each combination of the others.
+    """Draws UAR or CCC against a hyper-parameter, a line for each combination of the others.
 
     If speakers were probed, leakage is drawn below: of training speakers and of unseen speakers.
     """
@@ -103,7 +104,7 @@ def draw_curve(results: dict, key: str):
         height += 0.09 * len(curves)
     figure, grid = make_figure(5.6, height, 1 + len(questions))
     axes = grid[0, 0]
-    _draw_uar_axes(axes, curves, results, key)
+    _draw_measure_axes(axes, curves, results, key)
     if has_legend_below:
         legend_below(figure, columns=2, size=7)
     else:
@@ -117,12 +118,13 @@ def draw_curve(results: dict, key: str):
 
 
 def _make_curves(results: dict, key: str) -> list[Curve]:
-    """Returns the curves of a summary; rows without a UAR are left out."""
+    """Returns the curves of a summary; rows without figures are left out."""
+    measure = find_target(results).measure
     other_keys = swept_keys(results['summary'][0])
     other_keys.remove(key)
     rows_by_name: dict[str, list[dict]] = {}
     for row in results['summary']:
-        if row['uar'] is not None:
+        if row[measure.key] is not None:
             rows_by_name.setdefault(setting_title(row, other_keys), []).append(row)
     plain_names = set()
     for name, rows in rows_by_name.items():
@@ -157,31 +159,34 @@ def _place_curves(axes, curves: list[Curve], key: str) -> list[tuple[Curve, list
     return placed
 
 
-def _draw_uar_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
-    """Draws UAR with its intervals; points that are plain training are black."""
+def _draw_measure_axes(axes, curves: list[Curve], results: dict, key: str) -> None:
+    """Draws UAR or CCC with its intervals; points that are plain training are black."""
+    measure = find_target(results).measure
     for curve in curves:
         if curve.flat_row:
             style = {'linestyle': '--'} | curve.style
-            axes.axhline(curve.flat_row['uar'], **style, label=f'{curve.name} (no {key})')
+            axes.axhline(curve.flat_row[measure.key], **style, label=f'{curve.name} (no {key})')
     has_plain_points = False
     for curve, x_N in _place_curves(axes, curves, key):
-        uar_N = np.array(collect(curve.rows, 'uar'))
-        end_Nx2 = np.array([row['uar_ci95'] or (row['uar'], row['uar']) for row in curve.rows])
-        error_2xN = np.stack([uar_N - end_Nx2[:, 0], end_Nx2[:, 1] - uar_N])
+        measured = measured_column(curve.rows, measure)
+        value_N, error_2xN = measured.value_N, measured.error_2xN
         label = curve.name or None
-        axes.errorbar(x_N, uar_N, error_2xN, marker='o', capsize=4, label=label, **curve.style)
+        axes.errorbar(x_N, value_N, error_2xN, marker='o', capsize=4, label=label, **curve.style)
         if curve.is_plain:
             continue
         for n in _plain_points(curve, results):
             has_plain_points = True
             error_2x1 = error_2xN[:, [n]]
-            axes.errorbar(x_N[n], uar_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
+            axes.errorbar(x_N[n], value_N[n], error_2x1, fmt='o', capsize=4, **PLAIN_DOT)
     if has_plain_points:
         axes.plot([], [], 'o', label='plain training', **PLAIN_DOT)
-    chance = 1 / len(results['classes'])
+    chance = chance_level(results)
     axes.axhline(chance, color='grey', linestyle=':', label='chance')
-    axes.set(xlabel=_axis_label(curves, key), ylabel='UAR, folds pooled, mean of seeds')
-    axes.set_ylim(wide_limits(min(chance, axes.dataLim.y0), axes.dataLim.y1))
+    axes.set(
+        xlabel=_axis_label(curves, key), ylabel=f'{measure.title}, folds pooled, mean of seeds'
+    )
+    ends = (min(chance, axes.dataLim.y0), axes.dataLim.y1)
+    axes.set_ylim(wide_limits(*ends, least=measure.low))
 
 
 def _plain_points(curve: Curve, results: dict) -> list[int]:
@@ -207,7 +212,7 @@ def _draw_leakage_axes(
     """Draws leakage with its intervals; points that are plain training are black.
 
     Chance is drawn at every value, because it depends on the number of speakers. Lines have names
-    in the legend if `has_names`; otherwise those of the UAR above them are the same.
+    in the legend if `has_names`; otherwise those of the axes above them are the same.
     """
     input_recall = None
     has_plain_points = False
@@ -262,9 +267,10 @@ def _curve_title(results: dict) -> str:
     folds = folds_of_sweep(results)
     seeds = pluralize(max(collect(rows, 'seeds')), 'seed')
     speakers = tested_speakers(rows)
-    bars = 'too few tested speakers for intervals of UAR'
+    title = find_target(results).measure.title
+    bars = f'too few tested speakers for intervals of {title}'
     if speakers >= bootstrap.MIN_SPEAKERS:
-        bars = f'bars: 95 % intervals of UAR over {speakers} speakers'
+        bars = f'bars: 95 % intervals of {title} over {speakers} speakers'
         if _has_leakage_intervals(rows):
             bars = 'bars: 95 % intervals that resample speakers'
     title = f'{results["protocol"]}, {folds}, {seeds}; {bars}'

@@ -8,10 +8,12 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.enrolment import SOURCES, rows_from
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.measure import UAR, Measure
 from jaxser.reporting import plotting
-from jaxser.reporting.figures import Measured
+from jaxser.reporting.figures import Measured, measured_column
 from jaxser.reporting.formats import format_interval, format_leakage, format_number
 from jaxser.reporting.html import Picture, Section, cells_table, html_figures, html_paragraph
+from jaxser.reporting.target import chance_level, find_target
 from jaxser.runs import USUAL_VARIANTS, method_name, synthetic_note
 
 MAX_SETTINGS = 5  # in the figure; the table has all
@@ -26,12 +28,12 @@ DRAWS_NOTE = (
 )
 FEWER_NOTE = 'If a speaker has fewer than K such utterances, all of them are enrolled.'
 
-# How to read the table and the figure.
+# How to read the table and the figure; {measure} is UAR or CCC.
 NOTES = (
     'K utterances of a tested speaker, without labels, are enrolled: they give the offset of the '
     "speaker's features. They are never scored. All K are tested on the same utterances.",
-    'UAR: test parts of all folds pooled, mean over draws of the enrolled utterances and over '
-    'seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
+    '{measure}: test parts of all folds pooled, mean over draws of the enrolled utterances and '
+    'over seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
     f'Any emotion, one emotion, neutral: what was enrolled. {FEWER_NOTE}',
     'All numbers except K = 0 are transductive: the model has unlabelled speech of the tested '
     'speaker.',
@@ -45,30 +47,36 @@ def enrolment_section(analysis: SweepAnalysis) -> Section | None:
     by_title = enrolment.rows_by_title(analysis.results, analysis.config)
     if not by_title:
         return None
-    caption = 'UAR (folds pooled) against the number of enrolled utterances, by what is enrolled.'
+    measure = analysis.measure
+    caption = (
+        f'{measure.title} (folds pooled) against the number of enrolled utterances, by what is '
+        'enrolled.'
+    )
     if _leakage_rows(by_title):
         caption += ' Last: leakage of unseen speakers (any emotion enrolled), mean over runs.'
     if len(by_title) > MAX_SETTINGS:
         caption += f' The first {MAX_SETTINGS} of {len(by_title)} settings; the table has all.'
     body = html_figures(caption, _curve_pictures(analysis, by_title))
-    body += cells_table('UAR and leakage by K', curve_cells(by_title))
+    title = f'{measure.title} and leakage by K'
+    body += cells_table(title, curve_cells(by_title, measure))
     draws = pluralize(analysis.results['enrolment']['draws'], 'draw')
     rows = analysis.results['enrolment']['rows']
-    body += html_paragraph(
-        *NOTES, f'{draws}.', DRAWS_NOTE, clarity_note(rows, len(analysis.tested_speakers))
-    )
+    notes = [note.format(measure=measure.title) for note in NOTES]
+    clarity = clarity_note(rows, len(analysis.tested_speakers), measure)
+    body += html_paragraph(*notes, f'{draws}.', DRAWS_NOTE, clarity)
     return Section('enrolment', 'Enrolment', body)
 
 
 def _curve_pictures(analysis: SweepAnalysis, by_title: dict[str, list[dict]]) -> list[Picture]:
-    """Returns a picture of UAR for each setting, and then one of leakage."""
+    """Returns a picture of UAR or CCC for each setting, and then one of leakage."""
+    measure = analysis.measure
     shown = dict(list(by_title.items())[:MAX_SETTINGS])
-    limits = _uar_limits(shown)
+    limits = _measure_limits(shown, measure)
     pictures = []
     for title, rows in shown.items():
-        arguments = (title, rows, limits, analysis.chance)
-        alt = f'UAR of {title} against the number of enrolled utterances'
-        pictures.append(Picture(alt, draw_uar_picture, arguments))
+        arguments = (title, rows, limits, analysis.chance, measure)
+        alt = f'{measure.title} of {title} against the number of enrolled utterances'
+        pictures.append(Picture(alt, draw_measure_picture, arguments))
     leakage_curves = _leakage_rows(shown)
     if leakage_curves:
         alt = 'Leakage of unseen speakers against the number of enrolled utterances'
@@ -76,11 +84,18 @@ def _curve_pictures(analysis: SweepAnalysis, by_title: dict[str, list[dict]]) ->
     return pictures
 
 
-def draw_uar_picture(title: str, rows: list[dict], limits: tuple[float, float], chance: float):
-    """Draws UAR against K for one setting."""
+def draw_measure_picture(
+    title: str,
+    rows: list[dict],
+    limits: tuple[float, float],
+    chance: float,
+    measure: Measure,
+):
+    """Draws UAR or CCC against K for one setting."""
     figure, ((axes,),) = plotting.make_figure(plotting.PANEL_WIDTH, plotting.PANEL_HEIGHT + 0.8)
-    _draw_uar_panel(axes, rows, chance)
-    axes.set(title='\n'.join(textwrap.wrap(title, 40)), ylim=limits, ylabel='UAR, folds pooled')
+    _draw_measure_panel(axes, rows, chance, measure)
+    label = f'{measure.title}, folds pooled'
+    axes.set(title='\n'.join(textwrap.wrap(title, 40)), ylim=limits, ylabel=label)
     plotting.legend_below(figure, columns=2)
     return figure
 
@@ -111,10 +126,10 @@ def is_clear(row: dict) -> bool:
     return low > 0 or high < 0
 
 
-def clarity_note(rows: list[dict], speakers: int) -> str:
+def clarity_note(rows: list[dict], speakers: int, measure: Measure = UAR) -> str:
     """Returns a sentence on how many differences to K = 0 are clear with so many speakers."""
     tested = pluralize(speakers, 'tested speaker')
-    compared = [row for row in rows if row['delta_uar'] is not None]
+    compared = [row for row in rows if row[f'delta_{measure.key}'] is not None]
     if not any(row['delta_ci95'] for row in compared):
         return (
             f'{tested}: too few for intervals of the differences to K = 0 '
@@ -128,18 +143,22 @@ def clarity_note(rows: list[dict], speakers: int) -> str:
     )
 
 
-def curve_cells(by_title: dict[str, list[dict]]) -> list[list[tuple[str, str]]]:
+def curve_cells(
+    by_title: dict[str, list[dict]], measure: Measure = UAR
+) -> list[list[tuple[str, str]]]:
     """Returns the table: for each row (heading, text) of every column, a column for each K.
 
-    A setting has a row of UAR for each kind of enrolled utterances, and one of leakage.
+    A setting has a row of the measure for each kind of enrolled utterances, and one of leakage.
     """
     cells_by_row = []
     for title, rows in by_title.items():
         for source, name in SOURCES.items():
             curve = rows_from(rows, source)
             if curve:
-                head = [('setting', title), ('enrolled', name), ('figure', 'UAR')]
-                cells = [(f'K = {row["enrol"]}', _format_uar(row)) for row in curve]
+                head = [('setting', title), ('enrolled', name), ('figure', measure.title)]
+                cells = []
+                for row in curve:
+                    cells.append((f'K = {row["enrol"]}', _format_measure(row, measure)))
                 cells_by_row.append([*head, *cells])
         curve = _with_leakage(rows)
         if curve:
@@ -151,12 +170,12 @@ def curve_cells(by_title: dict[str, list[dict]]) -> list[list[tuple[str, str]]]:
     return cells_by_row
 
 
-def _format_uar(row: dict) -> str:
+def _format_measure(row: dict, measure: Measure) -> str:
     """Returns e.g. '0.783 (+0.025 [+0.010, +0.040])'."""
-    text = format_number(row['uar'])
-    if row['delta_uar'] is None:
+    text = format_number(row[measure.key])
+    if row[f'delta_{measure.key}'] is None:
         return text
-    difference = format_number(row['delta_uar'], '+z.3f')
+    difference = format_number(row[f'delta_{measure.key}'], '+z.3f')
     interval = format_interval(row['delta_ci95'], '+.3f')
     return f'{text} ({f"{difference} {interval}".strip()})'
 
@@ -194,7 +213,7 @@ def _leakage_rows(by_title: dict[str, list[dict]]) -> dict[str, list[dict]]:
 
 
 def draw_enrolment_curves(results: dict, config: dict):
-    """Draws UAR against K, a panel for each setting; then the leakage of unseen speakers."""
+    """Draws UAR or CCC against K, a panel for each setting; then leakage of unseen speakers."""
     by_title = enrolment.rows_by_title(results, config)
     shown = dict(list(by_title.items())[:MAX_SETTINGS])
     leakage_curves = _leakage_rows(shown)
@@ -202,12 +221,12 @@ def draw_enrolment_curves(results: dict, config: dict):
     columns = min(panels, PANELS_PER_ROW)
     rows = -(-panels // columns)
     figure, grid = plotting.make_figure(4.6 * columns + 0.6, 4 * rows + 0.5, rows, columns)
-    chance = 1 / len(results['classes'])
-    limits = _uar_limits(shown)
+    measure, chance = find_target(results).measure, chance_level(results)
+    limits = _measure_limits(shown, measure)
     for axes, (title, curve) in zip(grid.flat, shown.items()):
-        _draw_uar_panel(axes, curve, chance)
+        _draw_measure_panel(axes, curve, chance, measure)
         plotting.add_legend(axes, 8)
-        axes.set(title=title, ylim=limits, ylabel='UAR, folds pooled')
+        axes.set(title=title, ylim=limits, ylabel=f'{measure.title}, folds pooled')
     if leakage_curves:
         styles = plotting.line_styles(list(leakage_curves), _plain_titles(leakage_curves, config))
         leakage_axes = figure.axes[len(shown)]
@@ -216,28 +235,30 @@ def draw_enrolment_curves(results: dict, config: dict):
     for axes in figure.axes[panels:]:
         axes.set_axis_off()
     draws = pluralize(results['enrolment']['draws'], 'draw')
-    lines = [results['protocol'], f'{draws} of the enrolled utterances; {_bars(shown)}']
+    bars = _bars(shown, measure)
+    lines = [results['protocol'], f'{draws} of the enrolled utterances; {bars}']
     if synthetic_note(results):
         lines.append(synthetic_note(results))
     figure.suptitle('\n'.join(lines), fontsize=9, wrap=True)
     return figure
 
 
-def _bars(by_title: dict[str, list[dict]]) -> str:
+def _bars(by_title: dict[str, list[dict]], measure: Measure) -> str:
     """Says what the error bars are."""
     for rows in by_title.values():
-        if any(row['uar_ci95'] for row in rows):
+        if any(row[f'{measure.key}_ci95'] for row in rows):
             return 'bars: 95 % intervals that resample speakers'
     return f'no intervals for fewer than {bootstrap.MIN_SPEAKERS} speakers'
 
 
-def _uar_limits(by_title: dict[str, list[dict]]) -> tuple[float, float]:
-    """Returns the limits of the UAR axis, the same in all panels."""
+def _measure_limits(by_title: dict[str, list[dict]], measure: Measure) -> tuple[float, float]:
+    """Returns the limits of the axis of UAR or CCC, the same in all panels."""
     ends = []
     for rows in by_title.values():
         for row in rows:
-            ends += row['uar_ci95'] or (row['uar'], row['uar'])
-    return plotting.wide_limits(min(ends), max(ends))
+            value = row[measure.key]
+            ends += row[f'{measure.key}_ci95'] or (value, value)
+    return plotting.wide_limits(min(ends), max(ends), least=measure.low)
 
 
 def _plain_titles(by_title: dict[str, list[dict]], config: dict) -> set[str]:
@@ -250,16 +271,16 @@ def _plain_titles(by_title: dict[str, list[dict]], config: dict) -> set[str]:
     return titles
 
 
-def _draw_uar_panel(axes, rows: list[dict], chance: float) -> None:
+def _draw_measure_panel(axes, rows: list[dict], chance: float, measure: Measure) -> None:
     """Draws a line for each kind of enrolled utterances, and the level of K = 0."""
     for n, (source, name) in enumerate(SOURCES.items()):
         curve = rows_from(rows, source)
         if not curve:
             continue
-        uar = Measured.of([row['uar'] for row in curve], [row['uar_ci95'] for row in curve])
-        _draw_line(axes, curve, uar, n, {'color': f'C{n}', 'label': name})
+        measured = measured_column(curve, measure)
+        _draw_line(axes, curve, measured, n, {'color': f'C{n}', 'label': name})
         if curve[0]['enrol'] == 0 and n == 0:
-            axes.axhline(curve[0]['uar'], color='grey', linewidth=0.8, label='not enrolled')
+            axes.axhline(curve[0][measure.key], color='grey', linewidth=0.8, label='not enrolled')
     if axes.dataLim.y0 < chance:
         axes.axhline(chance, color='grey', linestyle=':', label='chance')
 

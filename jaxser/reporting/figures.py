@@ -13,7 +13,8 @@ import numpy as np
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import calibration
-from jaxser.analysis.summary import swept_keys
+from jaxser.analysis.measure import CCC, UAR, Measure
+from jaxser.analysis.summary import collect, swept_keys
 from jaxser.reporting.formats import folds_of_sweep
 from jaxser.reporting.plotting import (
     MAX_COLOURS,
@@ -34,6 +35,7 @@ LEGEND_MARK_WIDTH, LEGEND_LETTER_WIDTH, LEGEND_LINE = 0.6, 0.08, 0.18
 MAX_LEGEND_LETTERS = 36
 MAX_NAMED_SPEAKERS = 12  # the legend of more speakers could not be read
 TRADEOFF_LEGEND_COLUMNS = 2  # per panel
+TRADEOFF_PANEL_WIDTH = 5.6  # inches, in files
 MAX_COLUMN_LETTERS = 26  # of a name in these columns; longer names are in one column
 FOREST_ROWS = 34  # speakers in one panel of the forest plot; more have several panels
 LETTER_WIDTH = 0.07  # inches, of names
@@ -71,14 +73,14 @@ def draw_confusion_matrices(results: dict):
     return figure
 
 
-def pareto_front(uar_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
+def pareto_front(value_N: np.ndarray, leakage_N: np.ndarray) -> np.ndarray:
     """Returns a mask of the points on the Pareto front.
 
-    A point is on the front when no other has at least its UAR and at most its leakage, and is
-    better in one of them.
+    A point is on the front when no other has at least its value, such as UAR, and at most its
+    leakage, and is better in one of them.
     """
-    no_worse_NxN = (uar_N[None] >= uar_N[:, None]) & (leakage_N[None] <= leakage_N[:, None])
-    better_NxN = (uar_N[None] > uar_N[:, None]) | (leakage_N[None] < leakage_N[:, None])
+    no_worse_NxN = (value_N[None] >= value_N[:, None]) & (leakage_N[None] <= leakage_N[:, None])
+    better_NxN = (value_N[None] > value_N[:, None]) | (leakage_N[None] < leakage_N[:, None])
     return ~(no_worse_NxN & better_NxN).any(1)
 
 
@@ -102,6 +104,11 @@ class Measured(NamedTuple):
         return np.maximum(length_Nx2, 0).T
 
 
+def measured_column(rows: list[dict], measure: Measure) -> Measured:
+    """Returns a measure of rows of the summary with its intervals."""
+    return Measured.of(collect(rows, measure.key), collect(rows, f'{measure.key}_ci95'))
+
+
 class TradeoffPanel(NamedTuple):
     """Leakage of one kind of speakers, of all settings, for the figure of UAR against leakage."""
 
@@ -114,16 +121,17 @@ class TradeoffPanel(NamedTuple):
 def draw_tradeoff(
     names: list[str],
     plain_N: np.ndarray,
-    uar: Measured,
+    measured: Measured,
     panels: list[TradeoffPanel],
-    panel_width: float = 5.6,
+    panel_width: float = TRADEOFF_PANEL_WIDTH,
+    measure: Measure = UAR,
 ):
-    """Draws UAR against leakage, a point per setting, and the Pareto front, in each panel.
+    """Draws a measure against leakage, a point per setting, and the Pareto front, in each panel.
 
     Settings that are plain training, marked by the mask `plain_N`, are black. All others have a
     colour of their own; if there are many, those that are on no front are grey.
     """
-    front_PxN = np.array([pareto_front(uar.value_N, p.leakage.value_N) for p in panels])
+    front_PxN = np.array([pareto_front(measured.value_N, p.leakage.value_N) for p in panels])
     coloured_N = ~plain_N
     if coloured_N.sum() > MAX_COLOURS:
         coloured_N &= front_PxN.any(0)
@@ -141,7 +149,10 @@ def draw_tradeoff(
     height = 0.8 * panel_width + 0.2 * legend_rows
     figure, grid = make_figure(panel_width * len(panels), height, 1, len(panels))
     for axes, panel, front_N in zip(grid.flat, panels, front_PxN):
-        _draw_tradeoff_panel(axes, colours, uar, panel, front_N)
+        _draw_tradeoff_panel(axes, colours, measured, panel, front_N)
+        axes.set_ylabel(f'{measure.title}, folds pooled')
+        ends = (measured.end_Nx2.min(), measured.end_Nx2.max())
+        axes.set_ylim(wide_limits(*ends, least=measure.low))
     first = grid[0, 0]
     if np.any(plain_N):
         first.scatter([], [], color=PLAIN_COLOUR, label='plain training')
@@ -162,14 +173,14 @@ def draw_tradeoff(
 
 
 def _draw_tradeoff_panel(
-    axes, colours: list, uar: Measured, panel: TradeoffPanel, front_N: np.ndarray
+    axes, colours: list, measured: Measured, panel: TradeoffPanel, front_N: np.ndarray
 ) -> None:
-    uar_N, leakage_N = uar.value_N, panel.leakage.value_N
-    axes.scatter(leakage_N, uar_N, color=colours, zorder=3)
+    value_N, leakage_N = measured.value_N, panel.leakage.value_N
+    axes.scatter(leakage_N, value_N, color=colours, zorder=3)
     axes.errorbar(
         leakage_N,
-        uar_N,
-        uar.error_2xN,
+        value_N,
+        measured.error_2xN,
         panel.leakage.error_2xN,
         fmt='none',
         ecolor=colours,
@@ -181,7 +192,7 @@ def _draw_tradeoff_panel(
     if len(order) > 1:
         axes.plot(
             leakage_N[order],
-            uar_N[order],
+            value_N[order],
             color='grey',
             alpha=0.5,
             drawstyle='steps-post',
@@ -195,10 +206,8 @@ def _draw_tradeoff_panel(
     axes.set(
         title=panel.title,
         xlabel='leakage: recall of the strongest attacker',
-        ylabel='UAR, folds pooled',
         xlim=(0, 1.05),
     )
-    axes.set_ylim(wide_limits(uar.end_Nx2.min(), uar.end_Nx2.max()))
 
 
 class ForestRow(NamedTuple):
@@ -299,11 +308,13 @@ def draw_training_metric(
     if domain in entropy:
         label = f'{domain} entropy: guessing'
         axes.axhline(entropy[domain], color='grey', linestyle=':', label=label)
-    title = metric.replace('_', ' ').replace('uar', 'UAR')
+    title = metric.replace('_', ' ').replace('uar', UAR.title).replace('ccc', CCC.title)
     axes.set(title=title, xlabel='epoch')
     axes.xaxis.get_major_locator().set_params(integer=True)
     if metric.endswith('uar'):
         axes.set_ylim(0, 1.02)
+    elif metric.endswith('ccc'):
+        axes.set_ylim(min(axes.dataLim.y0, 0), 1.02)
     else:
         axes.set_ylim(bottom=0)
     legend_below(figure)
@@ -362,14 +373,19 @@ class RepresentationMap(NamedTuple):
     """The representations of utterances in two dimensions, with the labels for their colours."""
 
     position_Nx2: np.ndarray
-    emotion_N: np.ndarray
+    target_N: np.ndarray  # the emotion, or the third of the scale of the first rating
     speaker_N: np.ndarray
     tested_N: np.ndarray  # whether an utterance is in the test part
 
 
-def draw_representation_map(representation: RepresentationMap, title: str, by: str):
-    """Draws a map coloured by emotion or by speaker; test utterances as crosses."""
-    labels = {'emotion': representation.emotion_N, 'speaker': representation.speaker_N}
+def draw_representation_map(
+    representation: RepresentationMap, title: str, by: str, target: str = 'emotion'
+):
+    """Draws a map coloured by what is predicted or by speaker; test utterances as crosses.
+
+    `by` is 'speaker' or `target`, the name of what is predicted.
+    """
+    labels = {target: representation.target_N, 'speaker': representation.speaker_N}
     longest = max(map(len, np.unique(labels[by]).tolist()), default=0)
     width = LEGEND_MARK_WIDTH + LEGEND_LETTER_WIDTH * min(longest, MAX_LEGEND_LETTERS)
     columns = int(np.clip(PANEL_WIDTH / width, 1, 4))
@@ -465,7 +481,7 @@ def draw_heatmap(
     chance: float,
     title: str = 'UAR',
 ):
-    """Draws the UAR of every row in every column; NaN where it was not measured.
+    """Draws a measure of every row in every column; NaN where it was not measured.
 
     `axis_labels` are those of the rows and of the columns.
     """

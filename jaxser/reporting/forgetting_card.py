@@ -90,7 +90,7 @@ def _has_collapsed(facts: Facts) -> Answer | None:
         return None
     found = f'{collapsed} of {pluralize(runs, "run")} collapsed'
     sentences = [
-        f'{found}: the emotion was forgotten too, or the run diverged.',
+        f'{found}: {facts.target.lost}, or the run diverged.',
         f'Next: {COLLAPSED_HINT}.',
     ]
     if 2 * collapsed >= runs:

@@ -10,13 +10,29 @@ CENTRED_NOTE = (
     'too low, and may be below chance even if nothing was forgotten.'
 )
 
+# What became of runs; {lost} is that the emotion, for example, was forgotten too.
 VERDICTS_NOTE = (
     'inert (leakage of training speakers nearly as high as with plain training, or higher), '
     'balanced (lower, but not winning), winning (hardly any leakage, neither of training speakers '
-    'nor of unseen speakers), collapsed (the emotion was forgotten too, or the run diverged), '
+    'nor of unseen speakers), collapsed ({lost}, or the run diverged), '
     'undecided (plain training does not leak, so that there is nothing to compare with).'
 )
 SEEN_NOTE = "'seen': the attacker was tested on utterances that training used; biased low."
+# Figures of a row of the summary besides the main measure, and their headings.
+OTHER_FIGURES = {
+    'wa': 'WA',
+    'f1': 'F1',
+    'pearson': 'Pearson',
+    'rmse': 'RMSE',
+    'vote_kl': 'KL of votes',
+}
+PEARSON_RMSE_NOTE = (
+    "Pearson: Pearson's correlation. RMSE: root of the mean squared error, on the scale from -1 to "
+    '1. Both are averaged over the ratings.'
+)
+VOTE_KL_NOTE = (
+    "KL of votes: from the raters' votes to the posteriors, in nats, mean over utterances."
+)
 # With fewer tested utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
 # error is above 0.09.
 MIN_TESTED = 30
@@ -31,9 +47,9 @@ VERDICT_WORDS = {
 FORGOTTEN_NOTE = (
     'Forgotten, by run: no or hardly (leakage of training speakers nearly as high as with plain '
     'training, or higher; the verdict inert), in part (lower; balanced), nearly all (hardly '
-    'any leakage, neither of training speakers nor of unseen ones; winning), collapsed (the '
-    'emotion was forgotten too, or the run diverged), undecided (plain training does not leak, so '
-    'that there is nothing to compare with).'
+    'any leakage, neither of training speakers nor of unseen ones; winning), collapsed ({lost}, or '
+    'the run diverged), undecided (plain training does not leak, so that there is nothing to '
+    'compare with).'
 )
 
 SMALLEST_P = 0.001  # a bootstrap of some thousand draws shows no smaller ones

@@ -18,11 +18,13 @@ from jaxser.analysis.summary import collect, probed_answers
 from jaxser.reporting import plotting
 from jaxser.reporting.figures import (
     MAX_NAMED_SPEAKERS,
+    TRADEOFF_PANEL_WIDTH,
     Measured,
     RepresentationMap,
     TradeoffPanel,
     draw_representation_map,
     draw_tradeoff,
+    measured_column,
     pareto_front,
 )
 from jaxser.reporting.formats import (
@@ -45,6 +47,7 @@ from jaxser.reporting.html import (
     html_figures,
     html_paragraph,
 )
+from jaxser.reporting.target import find_target
 from jaxser.runs import run_label
 from jaxser.workdir_files import WorkdirFiles, damaged
 
@@ -68,13 +71,13 @@ BELOW_CHANCE_NOTE = (
 
 
 def leakage_section(analysis: SweepAnalysis) -> Section:
-    """Returns the section with the leakage of every setting, and UAR against leakage."""
+    """Returns the section with the leakage of every setting, and UAR or CCC against leakage."""
     probed = _probed_rows(analysis)
     if not probed:
         text = 'Leakage was not measured. This command measures it:'
         return Section('leakage', 'Leakage', _probe_hint(text, analysis))
     body = _leakage_table(analysis, probed)
-    body += html_paragraph(*_leakage_notes(probed))
+    body += html_paragraph(*_leakage_notes(analysis, probed))
     body += _tradeoff_figure(analysis, probed)
     body += _attackers_table(analysis, probed)
     body += _scores_table(analysis, probed)
@@ -96,8 +99,9 @@ def _probe_hint(sentence: str, analysis: SweepAnalysis) -> Markup:
 
 def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
     """Returns the table of leakage: a row per setting, training speakers and unseen speakers."""
-    chance_cells = [('setting', 'chance'), ('UAR', format_number(analysis.chance))]
-    input_cells = [('setting', 'the input alone'), ('UAR', '')]
+    measure = analysis.measure
+    chance_cells = [('setting', 'chance'), (measure.title, format_number(analysis.chance))]
+    input_cells = [('setting', 'the input alone'), (measure.title, '')]
     for question in HEADLINE_QUESTIONS:
         answers = probed_answers(probed, question)
         chances = [format_number(answer['chance']) for answer in answers]
@@ -106,7 +110,8 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         input_cells += _question_cells(question, format_shared(inputs), '', '')
     cells_by_row = [chance_cells, input_cells]
     for row in probed:
-        cells = [('setting', analysis.setting_title(row)), ('UAR', format_number(row['uar']))]
+        figure = format_number(row[measure.key])
+        cells = [('setting', analysis.setting_title(row)), (measure.title, figure)]
         for question in HEADLINE_QUESTIONS:
             answer = row['probe'].get(question, {})
             difference = format_number(answer.get('delta'), '+z.3f')
@@ -134,7 +139,7 @@ def _question_cells(
     ]
 
 
-def _leakage_notes(probed: list[dict]) -> list[str]:
+def _leakage_notes(analysis: SweepAnalysis, probed: list[dict]) -> list[str]:
     """Returns the sentences below the table of leakage."""
     notes = [ATTACKERS_NOTE]
     if probed_answers(probed, 'unseen_speaker'):
@@ -153,10 +158,14 @@ def _leakage_notes(probed: list[dict]) -> list[str]:
     if any(answer.get('below_chance') for answer in answers):
         notes.append(BELOW_CHANCE_NOTE)
     if any(row['adversary'] for row in probed):
-        notes.append(FORGOTTEN_NOTE)
+        notes.append(_forgotten_note(analysis))
     notes.append('vs plain: minus the leakage of plain training. 95 %: speakers are resampled.')
     notes.append('Information that these attackers do not find may still be there.')
     return notes
+
+
+def _forgotten_note(analysis: SweepAnalysis) -> str:
+    return FORGOTTEN_NOTE.format(lost=find_target(analysis.results).lost)
 
 
 def _speaker_answers(row: dict) -> dict[str, dict]:
@@ -169,12 +178,13 @@ def _speaker_answers(row: dict) -> dict[str, dict]:
 
 
 def tradeoff_png(analysis: SweepAnalysis) -> bytes | None:
-    """Returns the figure of UAR against leakage as a PNG file; None if nothing was probed."""
+    """Returns the figure of UAR or CCC against leakage as a PNG file; None without leakage."""
     probed = _probed_rows(analysis)
     if not probed:
         return None
     tradeoff = _make_tradeoff(analysis, probed)
-    return plotting.render_png(draw_tradeoff, *tradeoff)
+    arguments = (*tradeoff, TRADEOFF_PANEL_WIDTH, analysis.measure)
+    return plotting.render_png(draw_tradeoff, *arguments)
 
 
 class Tradeoff(NamedTuple):
@@ -182,12 +192,12 @@ class Tradeoff(NamedTuple):
 
     titles: list[str]
     plain_N: np.ndarray
-    uar: Measured
+    measured: Measured  # the main measure
     panels: list[TradeoffPanel]
 
 
 def _make_tradeoff(analysis: SweepAnalysis, probed: list[dict]) -> Tradeoff:
-    """Returns UAR and leakage of all settings; a panel for each question all of them answer."""
+    """Returns measure and leakage of all settings; a panel for each question all of them answer."""
     titles = list(map(analysis.setting_title, probed))
     panels = []
     for question in HEADLINE_QUESTIONS:
@@ -197,29 +207,31 @@ def _make_tradeoff(analysis: SweepAnalysis, probed: list[dict]) -> Tradeoff:
     return Tradeoff(
         titles,
         np.array([title in analysis.plain_titles for title in titles]),
-        Measured.of(collect(probed, 'uar'), collect(probed, 'uar_ci95')),
+        measured_column(probed, analysis.measure),
         panels,
     )
 
 
 def _tradeoff_figure(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
-    """Returns the figure of UAR against leakage, and the settings on the Pareto front."""
+    """Returns the figure of UAR or CCC against leakage, and the settings on the Pareto front."""
+    title = analysis.measure.title
     tradeoff = _make_tradeoff(analysis, probed)
     pictures = []
     for panel in tradeoff.panels:
         shown = tradeoff._replace(panels=[panel])
-        alt = f'UAR against the leakage of {panel.title}, a point per setting'
-        pictures.append(Picture(alt, draw_tradeoff, (*shown, plotting.PANEL_WIDTH)))
+        alt = f'{title} against the leakage of {panel.title}, a point per setting'
+        arguments = (*shown, plotting.PANEL_WIDTH, analysis.measure)
+        pictures.append(Picture(alt, draw_tradeoff, arguments))
     figure = html_figures(
-        'UAR (folds pooled) against leakage (the strongest attacker, mean of folds), with 95 % '
-        'intervals. High UAR and low leakage, towards the upper left, are better. A setting is on '
-        'the Pareto front if no other setting is at least as good in both and better in one. '
-        'Black: plain training.',
+        f'{title} (folds pooled) against leakage (the strongest attacker, mean of folds), with '
+        f'95 % intervals. High {title} and low leakage, towards the upper left, are better. A '
+        'setting is on the Pareto front if no other setting is at least as good in both and better '
+        'in one. Black: plain training.',
         pictures,
     )
     sentences = []
     for panel in tradeoff.panels:
-        front_N = pareto_front(tradeoff.uar.value_N, panel.leakage.value_N)
+        front_N = pareto_front(tradeoff.measured.value_N, panel.leakage.value_N)
         front = '; '.join(tradeoff.titles[n] for n in np.flatnonzero(front_N))
         sentences.append(f'On the Pareto front of {panel.title}: {front}.')
     return figure + html_paragraph(*sentences)
@@ -273,7 +285,7 @@ def _answer_heading(analysis: SweepAnalysis, row: dict, question: str) -> list[t
 
 
 def _scores_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
-    """Returns the leakage of the emotion scores; empty where it was not measured."""
+    """Returns the leakage of what the model predicts; empty where it was not measured."""
     cells_by_row = []
     for row in probed:
         for question, answer in _speaker_answers(row).items():
@@ -290,14 +302,17 @@ def _scores_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
             cells_by_row.append(cells)
     if not cells_by_row:
         return Markup('')
+    title, given = 'Leakage of the emotion scores alone', 'log-posteriors of the emotions'
+    if not analysis.classes:
+        title, given = 'Leakage of the predicted ratings alone', 'predicted ratings'
+    elif analysis.ratings:
+        title = 'Leakage of the predictions alone'
+        given = 'log-posteriors of the emotions and the predicted ratings'
     note = html_paragraph(
-        'The same attackers, given only the log-posteriors of the emotions: what a service would',
+        f'The same attackers, given only the {given}: what a service would',
         'release.',
     )
-    return html_details(
-        'Leakage of the emotion scores alone',
-        cells_table('Leakage of the emotion scores alone', cells_by_row) + note,
-    )
+    return html_details(title, cells_table(title, cells_by_row) + note)
 
 
 def _other_domains_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
@@ -322,9 +337,8 @@ def _other_domains_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         for name in others:
             cells.append((name, format_leakage(row['probe'].get(name))))
         cells_by_row.append(cells)
-    return html_details(
-        'Other domains, and the emotion', cells_table('Other domains', cells_by_row)
-    )
+    title = 'Other domains, and the emotion' if 'emotion' in others else 'Other domains'
+    return html_details(title, cells_table('Other domains', cells_by_row))
 
 
 def _verification_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
@@ -376,7 +390,7 @@ def _verdicts_table(analysis: SweepAnalysis) -> Markup:
     if not cells_by_row:
         return Markup('')
     title = f'What each of {pluralize(len(cells_by_row), "run")} forgot, and why'
-    note = html_paragraph(FORGOTTEN_NOTE)
+    note = html_paragraph(_forgotten_note(analysis))
     return html_details(title, cells_table(title, cells_by_row) + note)
 
 
@@ -395,12 +409,14 @@ def representation_section(analysis: SweepAnalysis) -> Section:
     if not maps:
         text = 'representations.npz does not contain these settings.'
         return Section(name, title, html_paragraph(text))
-    utterances = max(len(setting_map.emotion_N) for setting_map in maps.values())
+    utterances = max(len(setting_map.target_N) for setting_map in maps.values())
+    target = find_target(analysis.results)
+    target_name = f'{target.stratum} in thirds' if target.is_in_thirds else 'emotion'
     pictures = []
-    for by in ('emotion', 'speaker'):
+    for by in (target_name, 'speaker'):
         for setting_title, setting_map in maps.items():
             alt = f'Map of the representation of {setting_title}, coloured by {by}'
-            arguments = (setting_map, setting_title, by)
+            arguments = (setting_map, setting_title, by, target_name)
             pictures.append(Picture(alt, draw_representation_map, arguments))
     body = html_figures(
         'The representation z of the first fold and seed, in two dimensions by t-SNE, in which '
@@ -445,7 +461,7 @@ def _make_map(arrays: dict[str, np.ndarray], label: str) -> RepresentationMap | 
     chosen = np.random.default_rng(0).permutation(len(rows))[:MAX_MAP_UTTERANCES]
     return RepresentationMap(
         position_Nx2=tsne_coordinates(arrays[f'z_{n}'][chosen]),
-        emotion_N=arrays['emotion'][rows[chosen]],
+        target_N=arrays['emotion'][rows[chosen]],
         speaker_N=arrays['speaker'][rows[chosen]],
         tested_N=arrays[f'part_{n}'][chosen] == 'test',
     )

@@ -20,6 +20,7 @@ from jaxser.reporting.cards import INVALID_SECTION, make_cards
 from jaxser.reporting.enrolment import enrolment_png, enrolment_section
 from jaxser.reporting.formats import format_enrolled
 from jaxser.reporting.html import Section, html_page, render
+from jaxser.reporting.rating_sections import ratings_png, ratings_section
 from jaxser.reporting.split_card import split_answer
 from jaxser.reporting.summary_table import summary_csv
 from jaxser.runs import synthetic_note
@@ -31,6 +32,7 @@ SECTIONS = (
     leakage_sections.leakage_section,
     enrolment_section,
     sections.speakers_section,
+    ratings_section,
     sections.confusions_section,
     sections.groups_section,
     sections.held_out_section,
@@ -47,6 +49,7 @@ RESULT_SECTIONS = (
     'leakage',
     'enrolment',
     'speakers',
+    'ratings',
     'confusions',
     'groups',
     'cross',
@@ -58,8 +61,8 @@ RESULT_SECTIONS = (
 def write_report(path) -> Path:
     """Writes the report of the finished sweep in `path`; returns the path of the page.
 
-    The report is report.html, summary.csv and the figures leakage.png, if the sweep was probed, and
-    enrolment.png, if speakers were enrolled.
+    The report is report.html, summary.csv and the figures leakage.png, if the sweep was probed,
+    enrolment.png, if speakers were enrolled, and ratings.png, if ratings were predicted.
 
     Raises UserError when there is no finished sweep.
     """
@@ -75,6 +78,7 @@ def write_report(path) -> Path:
             'summary.csv': summary_csv(analysis),
             'leakage.png': leakage_sections.tradeoff_png(analysis),
             'enrolment.png': enrolment_png(analysis),
+            'ratings.png': ratings_png(analysis),
         }
     for name, content in files.items():
         if content is not None:
@@ -103,7 +107,7 @@ class Lead(NamedTuple):
     title: str
     plain_title: str  # '' where there is no plain training
     rule: str
-    model: str  # which setting is saved as the model; '' where none has a dev UAR
+    model: str  # which setting is saved as the model; '' where none has figures on dev
 
 
 def headline(analysis: SweepAnalysis) -> Markup:
@@ -118,14 +122,15 @@ def headline(analysis: SweepAnalysis) -> Markup:
 
 def make_lead(analysis: SweepAnalysis) -> Lead:
     """Returns the setting that the page is about."""
-    best = analysis.best_row
+    best, measure = analysis.best_row, analysis.measure
     rows = analysis.compared_rows or analysis.rows
     not_negative = without_negative_lam(rows)
     settings = len(with_most_enrolled(not_negative))
     rules = ['The only setting']
     if settings > 1:
         setting_count = pluralize(settings, 'setting')
-        rules = [f'Best dev UAR ({best["dev_uar"]:.3f}, mean of folds) of {setting_count}']
+        best_dev = f'{best[f"dev_{measure.key}"]:.3f}'
+        rules = [f'Best dev {measure.title} ({best_dev}, mean of folds) of {setting_count}']
     if analysis.plain_row:
         rules[0] += ' compared with plain training'
     rules.append('Test data choose neither settings nor epochs')
@@ -141,16 +146,17 @@ def make_lead(analysis: SweepAnalysis) -> Lead:
 
 
 def _describe_model(analysis: SweepAnalysis, lead_title: str) -> str:
-    """Returns which setting is saved as the model: plain training may have the best dev UAR."""
-    row = analysis.model_row
-    if row['dev_uar'] is None:
+    """Returns which setting is saved as the model: plain training may be the best on dev."""
+    row, measure = analysis.model_row, analysis.measure
+    dev = row[f'dev_{measure.key}']
+    if dev is None:
         return ''
     title = analysis.setting_title(row | {'enrol': None})
     if title == lead_title:
         return 'This setting is saved as the model.'
     if analysis.setting_title(row) in analysis.plain_titles:
         title = f'plain training ({title})'
-    reason = f'which has the best dev UAR of all settings ({row["dev_uar"]:.3f})'
+    reason = f'which has the best dev {measure.title} of all settings ({dev:.3f})'
     return f'Saved as the model: {title}, {reason}.'
 
 

@@ -18,7 +18,7 @@ from jaxser.runs import method_name
 PANEL_WIDTH = 4.0
 PANEL_HEIGHT = 3.2
 PIXELS_PER_INCH = 96
-MIN_UAR_SPAN = 0.3  # of an axis: a difference of 0.01 must look small
+MIN_SPAN = 0.3  # of an axis of UAR or CCC: a difference of 0.01 must look small
 
 MAX_COLOURS = 10  # settings with a colour of their own
 PLAIN_COLOUR = 'black'  # only of plain training
@@ -87,18 +87,20 @@ def _small_text():
     )
 
 
-def wide_limits(low: float, high: float, span: float = MIN_UAR_SPAN) -> tuple[float, float]:
+def wide_limits(
+    low: float, high: float, span: float = MIN_SPAN, least: float = 0.0
+) -> tuple[float, float]:
     """Returns limits around values from `low` to `high`, at least `span` apart.
 
-    The limits of shares stay within [0, 1].
+    The limits stay within [least, 1], a little more above: with 0 they are those of shares.
     """
     missing = max(span - (high - low), 0.1 * (high - low))
     low, high = low - missing / 2, high + missing / 2
     if high > 1:
         low, high = low - (high - 1), 1.0
-    if low < 0:
-        low, high = 0.0, high - low
-    return max(low, 0.0), min(high, 1.02)
+    if low < least:
+        low, high = least, high - (low - least)
+    return max(low, least), min(high, 1.02)
 
 
 def make_figure(width: float, height: float, rows: int = 1, columns: int = 1):

@@ -1,5 +1,6 @@
 """The table of sweeps that enrol speakers against plain training without enrolment."""
 
+from jaxser.analysis.measure import main_measure
 from jaxser.analysis.reference import ReferenceComparison, ReferenceGain
 from jaxser.reporting.formats import format_estimate, format_interval, format_number, format_p
 from jaxser.reporting.verdict import format_setting_values
@@ -9,13 +10,14 @@ TITLE = 'Against plain training without enrolment'
 
 def reference_note(comparison: ReferenceComparison) -> str:
     """Returns sentences on what is compared."""
+    measure = main_measure(comparison.sweep.metadata['config'])
     return (
         f'Reference: plain training of {comparison.reference.path} (data.normalise=global, '
         'protocol.enrol=0). Both sweeps have the same split, in which the same utterances are set '
         'aside: they are scored on the same utterances, and the differences are paired. '
-        'Differences are those of the pooled UAR, with 95 % intervals over speakers. p Holm: '
-        'corrected for the rows of this table. Leakage: mean recall of the strongest attacker of '
-        'unseen speakers, minus that of the reference.'
+        f'Differences are those of the pooled {measure.title}, with 95 % intervals over speakers. '
+        'p Holm: corrected for the rows of this table. Leakage: mean recall of the strongest '
+        'attacker of unseen speakers, minus that of the reference.'
     )
 
 

@@ -9,6 +9,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import is_biased_low
+from jaxser.analysis.measure import CCC, UAR, Measure
 from jaxser.analysis.speaker_differences import speaker_differences
 from jaxser.analysis.statistics import Statistics
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
@@ -22,7 +23,10 @@ from jaxser.reporting.figures import (
     draw_heatmap,
 )
 from jaxser.reporting.formats import (
+    OTHER_FIGURES,
+    PEARSON_RMSE_NOTE,
     SEEN_NOTE,
+    VOTE_KL_NOTE,
     describe_verdicts,
     format_enrolled,
     format_estimate,
@@ -41,9 +45,10 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.plotting import MAX_COLOURS
+from jaxser.reporting.target import define_measure
 from jaxser.runs import distinct_values
 
-MAX_NAMED_GROUPS = 3  # with the same UAR
+MAX_NAMED_GROUPS = 3  # with the same figure
 NO_COMPLETE_SETTING = 'No setting has figures: in every seed, a fold diverged.'
 
 
@@ -53,13 +58,13 @@ def settings_section(analysis: SweepAnalysis) -> Section:
     best = [n for n, row in enumerate(analysis.rows) if row is analysis.best_row]  # one or none
     body = cells_table('Each setting and its figures', cells_by_row, highlighted=best)
     body += html_paragraph(
-        'UAR: mean recall over classes.',
+        *_measure_sentences(analysis),
         'Pooled: over the test parts of all folds together, mean over seeds.',
         'Mean of folds: each fold by itself, mean over folds and seeds; leakage is such a mean.',
         'Leakage: recall of the strongest attacker, which is named.',
         _seen_sentence(analysis.rows),
         '95 %: intervals of the pooled figures that resample speakers.',
-        'vs plain: minus the UAR of plain training.',
+        f'vs plain: minus the {analysis.measure.title} of plain training.',
         'Forgotten: see the section on leakage.' if _any_verdict(analysis.rows) else '',
         'Highlighted: the setting that this report is about. It is the best on dev of those that',
         'are compared with plain training.',
@@ -71,11 +76,32 @@ def settings_section(analysis: SweepAnalysis) -> Section:
             arguments = (analysis.results, key, panel)
             pictures.append(Picture(f'{panel.title} against {key}', draw_curve_panel, arguments))
         body += html_figures(
-            f'UAR (folds pooled) against {key}, and leakage (strongest attacker, mean of folds) '
-            'where it was measured; bars: 95 % intervals that resample speakers.',
+            f'{analysis.measure.title} (folds pooled) against {key}, and leakage (strongest '
+            'attacker, mean of folds) where it was measured; bars: 95 % intervals that resample '
+            'speakers.',
             pictures,
         )
     return Section('settings', 'All settings', body)
+
+
+def _measure_sentences(analysis: SweepAnalysis) -> list[str]:
+    """Returns what the measures in the table are, the main one first."""
+    sentences = []
+    for measure in _table_measures(analysis):
+        sentences.append(f'{measure.title}: {define_measure(measure)}.')
+    if analysis.ratings:
+        sentences.append(PEARSON_RMSE_NOTE)
+    if any(row.get('vote_kl') is not None for row in analysis.rows):
+        sentences.append(VOTE_KL_NOTE)
+    return sentences
+
+
+def _table_measures(analysis: SweepAnalysis) -> list[Measure]:
+    """Returns the measures of the sweep, the main one first."""
+    others = [UAR] if analysis.classes else []
+    if analysis.ratings:
+        others.append(CCC)
+    return list(dict.fromkeys((analysis.measure, *others)))
 
 
 def _seen_sentence(rows: list[dict]) -> str:
@@ -102,12 +128,13 @@ def _curve_keys(results: dict) -> list[str]:
 def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object]]:
     """Returns a row of the summary as (heading, text) of every column."""
     probe = row['probe'] or {}
-    return [
+    key, title = analysis.measure.key, analysis.measure.title
+    cells = [
         ('setting', analysis.setting_title(row)),
         ('enrolled', format_enrolled(analysis.enrolled(row))),
-        ('UAR (pooled)', format_number(row['uar'])),
-        ('95 %', format_interval(row['uar_ci95'])),
-        ('vs plain (pooled)', format_number(row['delta_uar'], '+z.3f')),
+        (f'{title} (pooled)', format_number(row[key])),
+        ('95 %', format_interval(row[f'{key}_ci95'])),
+        ('vs plain (pooled)', format_number(row[f'delta_{key}'], '+z.3f')),
         ('95 %', format_interval(row['delta_ci95'], '+.3f')),
         ('p', format_p(row['p'])),
         ('p Holm', format_p(row['p_holm'])),
@@ -116,12 +143,23 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
         ('leakage of unseen speakers', format_leakage(probe.get('unseen_speaker'))),
         ('chance', format_number(probe.get('unseen_speaker', {}).get('chance'))),
         ('forgotten', describe_verdicts(row['adversary'])),
-        ('dev UAR (mean of folds)', format_number(row['dev_uar'])),
-        ('UAR (mean of folds)', format_number(row['uar_folds'])),
-        ('± seeds', format_number(row['uar_sd_seeds'])),
-        ('WA (pooled)', format_number(row['wa'])),
-        ('F1 (pooled)', format_number(row['f1'])),
-        ('seeds', row['seeds']),
+        (f'dev {title} (mean of folds)', format_number(row[f'dev_{key}'])),
+        (f'{title} (mean of folds)', format_number(row[f'{key}_folds'])),
+        ('± seeds', format_number(row[f'{key}_sd_seeds'])),
+    ]
+    for other in _table_measures(analysis)[1:]:
+        cells += _other_measure_cells(other, row)
+    for figure, heading in OTHER_FIGURES.items():
+        cells.append((f'{heading} (pooled)', format_number(row.get(figure))))
+    return [*cells, ('seeds', row['seeds'])]
+
+
+def _other_measure_cells(measure: Measure, row: dict) -> list[tuple[str, str]]:
+    """Returns the cells of a measure by which settings are not compared."""
+    return [
+        (f'{measure.title} (pooled)', format_number(row[measure.key])),
+        (f'95 % of {measure.title}', format_interval(row[f'{measure.key}_ci95'])),
+        (f'dev {measure.title} (mean of folds)', format_number(row[f'dev_{measure.key}'])),
     ]
 
 
@@ -148,11 +186,11 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
     plain_title = analysis.setting_title(analysis.plain_row)
     body = html_figures(
         f'{best_title} minus {plain_title}, speaker by speaker, folds pooled, mean over seeds: '
-        f'{pluralize(gains, "speaker")} with a higher UAR, {losses} with a lower one. Bars of '
-        "speakers: about 95 %, from the spread of the speaker's utterances. Blue: the bar is above "
-        '0; orange: below 0; grey: no interval, or it includes 0. Of many speakers, some are blue '
-        'or orange by chance.',
-        _forest_pictures(rows, overall_row),
+        f'{pluralize(gains, "speaker")} with a higher {analysis.measure.title}, {losses} with a '
+        "lower one. Bars of speakers: about 95 %, from the spread of the speaker's utterances. "
+        'Blue: the bar is above 0; orange: below 0; grey: no interval, or it includes 0. Of many '
+        'speakers, some are blue or orange by chance.',
+        _forest_pictures(rows, overall_row, analysis.measure),
     )
     return Section(name, title, body)
 
@@ -161,22 +199,31 @@ def _forest_value(row: ForestRow) -> float:
     return row.value
 
 
-def _forest_pictures(rows: list[ForestRow], overall: ForestRow) -> list[Picture]:
+def _forest_pictures(rows: list[ForestRow], overall: ForestRow, measure: Measure) -> list[Picture]:
     """Returns panels of at most FOREST_ROWS speakers, with the same axis."""
-    axis = ForestAxis.of('UAR minus that of plain training', [*rows, overall])
+    difference = f'{measure.title} minus that of plain training'
+    axis = ForestAxis.of(difference, [*rows, overall])
     panels = -(-len(rows) // FOREST_ROWS)
     size = -(-len(rows) // panels)
     pictures = []
     for start in range(0, len(rows), size):
         shown = rows[start : start + size]
         part = f', speakers {start + 1} to {start + len(shown)}' if panels > 1 else ''
-        alt = f'UAR of each speaker minus that of plain training{part}; all: {overall.value:+.3f}'
+        alt = (
+            f'{measure.title} of each speaker minus that of plain training{part}; '
+            f'all: {overall.value:+.3f}'
+        )
         pictures.append(Picture(alt, draw_forest_plot, ([*shown, overall], axis)))
     return pictures
 
 
-def confusions_section(analysis: SweepAnalysis) -> Section:
-    """Returns the confusion matrices of the best setting and of plain training."""
+def confusions_section(analysis: SweepAnalysis) -> Section | None:
+    """Returns the confusion matrices of the best setting and of plain training.
+
+    Returns None where no classes are predicted.
+    """
+    if not analysis.classes:
+        return None
     best, plain = analysis.best_row, analysis.plain_row
     if not best:
         return Section('confusions', 'Confusions', html_paragraph(NO_COMPLETE_SETTING))
@@ -208,7 +255,7 @@ def confusions_section(analysis: SweepAnalysis) -> Section:
 
 
 def groups_section(analysis: SweepAnalysis) -> Section:
-    """Returns UAR by corpus, language, sex and speaker, and the group with the lowest of each."""
+    """Returns UAR or CCC by corpus, language, sex and speaker, and which group has the lowest."""
     if not analysis.best_row:
         return Section('groups', 'By group', html_paragraph(NO_COMPLETE_SETTING))
     best = analysis.statistics(analysis.best_row)
@@ -219,16 +266,16 @@ def groups_section(analysis: SweepAnalysis) -> Section:
         masks = analysis.speaker_groups(kind)
         if len(masks) < 2:
             continue
-        uars, cells_by_row = [], []
+        values, cells_by_row = [], []
         for group, mask_S in masks.items():
             plain = all_plain.select_speakers(mask_S) if all_plain else None
-            uar = bootstrap.measure_estimate(best.select_speakers(mask_S))
-            uars.append(uar.value)
-            cells = _group_cells(best.select_speakers(mask_S), plain, uar)
+            estimate = bootstrap.measure_estimate(best.select_speakers(mask_S))
+            values.append(estimate.value)
+            cells = _group_cells(best.select_speakers(mask_S), plain, estimate)
             cells_by_row.append([(kind, group), *cells])
-        lowest = _lowest_groups(uars)
-        lowest_groups.append(_describe_lowest(kind, list(masks), uars, lowest))
-        table = cells_table(f'UAR by {kind}', cells_by_row, highlighted=lowest)
+        lowest = _lowest_groups(values)
+        lowest_groups.append(_describe_lowest(kind, list(masks), values, lowest))
+        table = cells_table(f'{analysis.measure.title} by {kind}', cells_by_row, highlighted=lowest)
         if kind == 'speaker':
             table = html_details(pluralize(len(masks), 'speaker'), table)
         tables += table
@@ -236,61 +283,68 @@ def groups_section(analysis: SweepAnalysis) -> Section:
 
 
 def _group_cells(
-    best: Statistics, plain: Statistics | None, uar: bootstrap.Estimate
+    best: Statistics, plain: Statistics | None, estimate: bootstrap.Estimate
 ) -> list[tuple[str, object]]:
     """Returns the row of a group, without its name, as (heading, text) of every column."""
-    uar_text, uar_interval = format_estimate(uar)
+    title = best.measure.title
+    value, interval = format_estimate(estimate)
     cells = [('speakers', best.speakers), ('utterances', best.utterances)]
     if plain is None:
-        return [*cells, ('UAR', uar_text), ('95 %', uar_interval)]
-    plain_uar = bootstrap.measure_estimate(plain)
+        return [*cells, (title, value), ('95 %', interval)]
+    plain_estimate = bootstrap.measure_estimate(plain)
     difference = bootstrap.difference_estimate(best, plain)
     difference_text, difference_interval = format_estimate(difference, '+z.3f')
     return [
         *cells,
-        ('UAR plain', format_number(plain_uar.value)),
-        ('UAR', uar_text),
-        ('95 %', uar_interval),
+        (f'{title} plain', format_number(plain_estimate.value)),
+        (title, value),
+        ('95 %', interval),
         ('vs plain', difference_text),
         ('95 %', difference_interval),
     ]
 
 
-def _lowest_groups(uars: list[float]) -> list[int]:
-    """Returns which groups have the lowest UAR as the table shows it; [] if all are equal."""
-    shown = np.round(uars, 3)
+def _lowest_groups(values: list[float]) -> list[int]:
+    """Returns which groups have the lowest figure as the table shows it; [] if all are equal."""
+    shown = np.round(values, 3)
     lowest = np.flatnonzero(shown == shown.min()).tolist()
     return lowest if len(lowest) < len(shown) else []
 
 
-def _describe_lowest(kind: str, names: list[str], uars: list[float], lowest: list[int]) -> str:
+def _describe_lowest(kind: str, names: list[str], values: list[float], lowest: list[int]) -> str:
     """Returns e.g. 'sex f (0.325)', or that there is no difference."""
     if not lowest:
-        return f'{kind}: no difference between groups ({uars[0]:.3f})'
+        return f'{kind}: no difference between groups ({values[0]:.3f})'
     if len(lowest) > MAX_NAMED_GROUPS:
-        return f'{kind}: {len(lowest)} of {len(names)} groups ({uars[lowest[0]]:.3f})'
+        return f'{kind}: {len(lowest)} of {len(names)} groups ({values[lowest[0]]:.3f})'
     group_names = ', '.join(names[n] for n in lowest)
-    return f'{kind} {group_names} ({uars[lowest[0]]:.3f})'
+    return f'{kind} {group_names} ({values[lowest[0]]:.3f})'
 
 
 def _groups_note(analysis: SweepAnalysis, lowest_groups: list[str]) -> Markup:
     if lowest_groups:
-        summary = f'The lowest UAR of each kind of group: {"; ".join(lowest_groups)}.'
+        title, lowest = analysis.measure.title, '; '.join(lowest_groups)
+        summary = f'The lowest {title} of each kind of group: {lowest}.'
     else:
         summary = 'One speaker: there are no groups.'
     unknown = ''
     if not analysis.results.get('speakers'):
         unknown = 'results.json does not contain the sex, language and corpus of the speakers.'
-    return html_paragraph(
-        summary,
-        unknown,
-        'UAR: folds pooled, mean over seeds.',
-        'In a group without utterances of some classes, UAR is the mean over the other classes.',
-    )
+    if analysis.measure == UAR:
+        note = (
+            'In a group without utterances of some classes, UAR is the mean over the other classes.'
+        )
+    else:
+        note = (
+            'CCC is that of the utterances of the group alone: it is lower where their ratings '
+            'differ little.'
+        )
+    pooled = f'{analysis.measure.title}: folds pooled, mean over seeds.'
+    return html_paragraph(summary, unknown, pooled, note)
 
 
 def held_out_section(analysis: SweepAnalysis) -> Section | None:
-    """Returns UAR of every setting on every corpus or language that was left out.
+    """Returns UAR or CCC of every setting on every corpus or language that was left out.
 
     Returns None if the protocol leaves out neither.
     """
@@ -303,23 +357,24 @@ def held_out_section(analysis: SweepAnalysis) -> Section | None:
             rows_by_title.setdefault(analysis.setting_title(row), row)
     titles = list(rows_by_title)[:MAX_COLOURS]
     folds = sorted({run['hyper']['fold'] for run in analysis.runs})
-    uar = np.full((len(titles), len(folds)), np.nan)
+    measure = analysis.measure
+    values = np.full((len(titles), len(folds)), np.nan)
     for n, title in enumerate(titles):
         complete = analysis.complete_runs(rows_by_title[title])
         for m, fold in enumerate(folds):
-            uar[n, m] = _mean_or_nan(
-                run['test']['uar'] for run in complete if run['hyper']['fold'] == fold
+            values[n, m] = _mean_or_nan(
+                run['test'][measure.key] for run in complete if run['hyper']['fold'] == fold
             )
     body = html_figure(
-        f'UAR by setting and {kind} left out',
-        f'UAR on the {kind} that was left out: each fold by itself, mean over seeds.',
+        f'{measure.title} by setting and {kind} left out',
+        f'{measure.title} on the {kind} that was left out: each fold by itself, mean over seeds.',
         draw_heatmap,
-        uar,
+        values,
         titles,
         analysis.results['folds'][: len(folds)],
         ('', f'{kind} left out'),
         analysis.chance,
-        'UAR by fold',
+        f'{measure.title} by fold',
     )
     title = 'Across corpora' if kind == 'corpus' else 'Across languages'
     return Section('cross', title, body)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from data_pipelines.wording import pluralize
 from jaxser.reporting.card_facts import AMBER, GREEN, RED, SEVERITY, Answer
+from jaxser.reporting.target import EMOTION, Target
 
 # What a shortcut is called in a sentence.
 SHORTCUT_TITLES = {
@@ -38,9 +39,12 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def split_answer(audit: dict) -> Answer:
-    """Returns whether the audit found anything that makes results look better than they are."""
-    findings = split_findings(audit)
+def split_answer(audit: dict, target: Target = EMOTION) -> Answer:
+    """Returns whether the audit found anything that makes results look better than they are.
+
+    `target` is what the models predict.
+    """
+    findings = split_findings(audit, target)
     worst = max((finding.status for finding in findings), key=SEVERITY.index, default=GREEN)
     answers = {
         RED: 'No, training and test overlap',
@@ -56,7 +60,7 @@ def _severity(finding: Finding) -> int:
     return SEVERITY.index(finding.status)
 
 
-def split_findings(audit: dict) -> list[Finding]:
+def split_findings(audit: dict, target: Target = EMOTION) -> list[Finding]:
     """Returns the findings in the order of their topics."""
     if not audit:
         return [Finding(AMBER, 'The split was not audited (results of an earlier version).')]
@@ -64,9 +68,9 @@ def split_findings(audit: dict) -> list[Finding]:
         *_leaks(audit),
         *_speakers(audit),
         *_people(audit),
-        *_tested_data(audit),
-        *_domains(audit),
-        *_shortcuts(audit),
+        *_tested_data(audit, target),
+        *_domains(audit, target),
+        *_shortcuts(audit, target),
     ]
 
 
@@ -110,14 +114,14 @@ def _people(audit: dict) -> list[Finding]:
     return findings
 
 
-def _tested_data(audit: dict) -> list[Finding]:
+def _tested_data(audit: dict, target: Target) -> list[Finding]:
     """Returns the overlap of sentences, and what training knows of the test part by design."""
     findings = []
     sentence = audit.get('sentence', {})
     if sentence.get('known'):
         findings.append(Finding(GREEN, _sentence_overlap(sentence)))
     if audit.get('transductive'):
-        text = 'By design, training uses the audio of the test part, without its emotions.'
+        text = f'By design, training uses the audio of the test part, without its {target.plural}.'
         findings.append(Finding(GREEN, text))
     near = audit.get('withheld', {}).get('near', 0)
     if near:
@@ -138,8 +142,8 @@ def _sentence_overlap(sentence: dict) -> str:
     )
 
 
-def _domains(audit: dict) -> list[Finding]:
-    """Returns which domains alone predict the emotion."""
+def _domains(audit: dict, target: Target) -> list[Finding]:
+    """Returns which domains alone predict the emotion, or the first rating."""
     findings = []
     for name, information in audit.get('tells', {}).items():
         if information['word'] == 'none':
@@ -149,19 +153,19 @@ def _domains(audit: dict) -> list[Finding]:
         findings.append(
             Finding(
                 status,
-                f'The {name} tells {amount} about the emotion: {information["bits"]:.2f} of '
+                f'The {name} tells {amount} about {target.stratum}: {information["bits"]:.2f} of '
                 f'{information["of"]:.2f} bits (chance: {information["chance"]:.2f}).',
             )
         )
     return findings
 
 
-def _shortcuts(audit: dict) -> list[Finding]:
-    """Returns which properties of a recording give the emotion away."""
+def _shortcuts(audit: dict, target: Target) -> list[Finding]:
+    """Returns which properties of a recording give the emotion, or the first rating, away."""
     if 'shortcuts' not in audit:
         text = (
             'Not checked (results of an earlier version): whether e.g. the length of a recording '
-            'gives the emotion away.'
+            f'gives {target.stratum} away.'
         )
         return [Finding(AMBER, text)]
     findings = []
@@ -170,11 +174,11 @@ def _shortcuts(audit: dict) -> list[Finding]:
         if shortcut['status'] == 'none':
             harmless.append(shortcut['feature'])
         else:
-            findings.append(_shortcut_finding(shortcut))
+            findings.append(_shortcut_finding(shortcut, target))
     if harmless:
         names = _join_names(harmless)
         verb = 'does' if len(harmless) == 1 else 'do'
-        text = f'{names[0].upper()}{names[1:]} alone {verb} not reveal the emotion.'
+        text = f'{names[0].upper()}{names[1:]} alone {verb} not reveal {target.stratum}.'
         findings.append(Finding(GREEN, text))
     unmeasured = list(audit.get('unmeasured', {}))
     if unmeasured:
@@ -191,9 +195,10 @@ def _join_names(names: list[str]) -> str:
     return f'{", ".join(others)} and {last}' if others else last
 
 
-def _shortcut_finding(shortcut: dict) -> Finding:
+def _shortcut_finding(shortcut: dict, target: Target) -> Finding:
     name = SHORTCUT_TITLES.get(shortcut['feature'], shortcut['feature'])
-    figures = f'UAR {shortcut["uar"]:.3f} (chance: {shortcut["chance"]:.3f})'
+    kind = 'UAR of low, middle and high' if target.is_in_thirds else 'UAR'
+    figures = f'{kind} {shortcut["uar"]:.3f} (chance: {shortcut["chance"]:.3f})'
     if shortcut['status'] == 'clear':
-        return Finding(AMBER, f'{name} alone gives the emotion away: {figures}.')
-    return Finding(GREEN, f'{name} alone says a little about the emotion: {figures}.')
+        return Finding(AMBER, f'{name} alone gives {target.stratum} away: {figures}.')
+    return Finding(GREEN, f'{name} alone says a little about {target.stratum}: {figures}.')

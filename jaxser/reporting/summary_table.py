@@ -17,6 +17,8 @@ PROBE_COLUMNS = (
     'eer',
     'lda_eer',
 )
+# Values of a row that have columns of their own.
+NESTED_KEYS = ('confusion', 'probe', 'adversary', 'ratings')
 PROBE_INTERVALS = {'ci95': '', 'bits_ci95': '_bits', 'delta_ci95': '_delta'}
 SCORES_COLUMNS = ('strongest', 'attacker', 'bits')
 
@@ -33,15 +35,30 @@ def summary_csv(analysis: SweepAnalysis) -> str:
 def _csv_line(row: dict) -> dict:
     line = {}
     for key, value in row.items():
-        if key not in ('confusion', 'probe', 'adversary') and not key.endswith('_ci95'):
+        if key not in NESTED_KEYS and not key.endswith('_ci95'):
             line[key] = value
-    for key in ('uar', 'delta'):
-        line[f'{key}_low'], line[f'{key}_high'] = row[f'{key}_ci95'] or (None, None)
+    for key in ('uar', 'ccc', 'delta'):
+        if f'{key}_ci95' in row:
+            line[f'{key}_low'], line[f'{key}_high'] = row[f'{key}_ci95'] or (None, None)
+    for rating, figures in (row.get('ratings') or {}).items():
+        line |= _csv_rating(rating, figures)
     for question, answer in (row['probe'] or {}).items():
         line |= _csv_answer(question, answer)
     for verdict, count in (row['adversary'] or {}).items():
         line[f'adversary_{verdict}'] = count
     return line
+
+
+def _csv_rating(rating: str, figures: dict) -> dict:
+    """Returns the columns of a rating, e.g. arousal_ccc, arousal_ccc_low, arousal_ccc_high."""
+    columns = {}
+    for key, value in figures.items():
+        if key.endswith('_ci95'):
+            name = f'{rating}_{key.removesuffix("_ci95")}'
+            columns[f'{name}_low'], columns[f'{name}_high'] = value or (None, None)
+        else:
+            columns[f'{rating}_{key}'] = value
+    return columns
 
 
 def _csv_answer(question: str, answer: dict) -> dict:

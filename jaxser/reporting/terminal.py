@@ -9,6 +9,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.adversary import COLLAPSED_HINT
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
+from jaxser.analysis.measure import CCC, UAR
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_clear
 from jaxser.reporting.formats import (
@@ -23,12 +24,14 @@ from jaxser.reporting.formats import (
     rough_leakage_note,
     split_cells,
 )
+from jaxser.reporting.target import define_measure, find_target
 from jaxser.runs import format_setting, run_label, synthetic_note
 from jaxser.workdir_files import write_whole
 
 LEGEND_WIDTH = 110  # characters of a line
 
-ALWAYS_SHOWN = ('UAR', 'by fold', 'WA')  # columns that are shown even if they are empty
+# Columns that are shown even if they are empty.
+ALWAYS_SHOWN = ('UAR', 'CCC', 'by fold', 'WA', 'Pearson')
 
 
 def print_results(results: dict, folder) -> None:
@@ -57,6 +60,7 @@ def print_enrolment(results: dict) -> None:
     rows = results.get('enrolment', {}).get('rows')
     if not rows:
         return
+    measure = find_target(results).measure
     cells_by_row = []
     for source, name in enrolment.SOURCES.items():
         curves: dict[tuple, list[tuple[str, str]]] = {}
@@ -64,20 +68,22 @@ def print_enrolment(results: dict) -> None:
             setting = [(key, format_setting(row, key)) for key in enrolment.setting_keys(row)]
             cells = curves.setdefault(tuple(setting), [*setting, ('enrolled', name)])
             mark = '*' if is_clear(row) else ''
-            cells.append((f'K = {row["enrol"]}', format_number(row['uar']) + mark))
+            cells.append((f'K = {row["enrol"]}', format_number(row[measure.key]) + mark))
         cells_by_row += curves.values()
     headings, texts_by_row = split_cells(cells_by_row)
-    table = rich.table.Table(title='UAR with K enrolled utterances of each tested speaker')
+    title = f'{measure.title} with K enrolled utterances of each tested speaker'
+    table = rich.table.Table(title=title)
     for heading in headings:
         table.add_column(heading, justify='right')
     for texts in texts_by_row:
         table.add_row(*texts)
     print_text(format_table(table, is_uncut=True), kept='\n')
     draws = pluralize(results['enrolment']['draws'], 'draw')
+    speakers = summary.tested_speakers(results['summary'])
     for sentences in (
         f'Mean of {draws} of the enrolled utterances, which are not scored. {DRAWS_NOTE}',
         f'All numbers except K = 0 are transductive. {FEWER_NOTE}',
-        f'*: {clarity_note(rows, summary.tested_speakers(results["summary"]))}',
+        f'*: {clarity_note(rows, speakers, measure)}',
     ):
         print_text(textwrap.fill(sentences, LEGEND_WIDTH), kept='\n')
 
@@ -87,7 +93,7 @@ def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
     table = rich.table.Table(
         *swept, title=_table_title(results, swept), caption=synthetic_note(results) or None
     )
-    headings, rows = split_cells(list(map(_result_cells, results['summary'])))
+    headings, rows = split_cells([_result_cells(results, row) for row in results['summary']])
     shown_columns = []
     for heading, *column in zip(headings, *rows):
         if heading in ALWAYS_SHOWN or any(column):
@@ -99,16 +105,18 @@ def _results_table(results: dict, swept: list[str]) -> rich.table.Table:
     return table
 
 
-def _result_cells(row: dict) -> list[tuple[str, str]]:
+def _result_cells(results: dict, row: dict) -> list[tuple[str, str]]:
     """Returns a row of the summary as (heading, text) of every column."""
     probe = row['probe'] or {}
+    measure = find_target(results).measure
+    key = measure.key
     return [
-        ('UAR', format_number(row['uar'], '.3f')),
-        ('95 %', _format_ends(row['uar_ci95'], '.3f')),
-        ('±', format_number(row['uar_sd_seeds'], '.3f')),
-        ('by fold', format_number(row['uar_folds'], '.3f')),
-        ('WA', format_number(row['wa'], '.3f')),
-        ('vs plain', format_number(row['delta_uar'], '+.3f')),
+        (measure.title, format_number(row[key], '.3f')),
+        ('95 %', _format_ends(row[f'{key}_ci95'], '.3f')),
+        ('±', format_number(row[f'{key}_sd_seeds'], '.3f')),
+        ('by fold', format_number(row[f'{key}_folds'], '.3f')),
+        *_other_cells(results, row),
+        ('vs plain', format_number(row[f'delta_{key}'], '+.3f')),
         ('95 %', _format_ends(row['delta_ci95'], '+.3f')),
         ('p Holm', format_number(row['p_holm'], '.3f')),
         ('leakage,\ntraining speakers', format_leakage(probe.get('speaker'))),
@@ -118,6 +126,21 @@ def _result_cells(row: dict) -> list[tuple[str, str]]:
         ('verdicts', format_verdicts(row['adversary'])),
         ('seeds', str(row['seeds'])),
     ]
+
+
+def _other_cells(results: dict, row: dict) -> list[tuple[str, str]]:
+    """Returns the cells of the figures besides the main measure."""
+    cells = []
+    if results['classes']:
+        cells.append(('WA', format_number(row['wa'], '.3f')))
+    if results.get('ratings'):
+        cells.append(('Pearson', format_number(row['pearson'], '.3f')))
+        cells.append(('RMSE', format_number(row['rmse'], '.3f')))
+    for measure in (UAR, CCC) if results['classes'] and results.get('ratings') else ():
+        if measure != find_target(results).measure:
+            cells.append((measure.title, format_number(row[measure.key], '.3f')))
+    cells.append(('KL of\nvotes', format_number(row.get('vote_kl'), '.3f')))
+    return cells
 
 
 def _format_ends(ci95: tuple[float, float] | None, number_format: str) -> str:
@@ -138,11 +161,12 @@ def _legend(results: dict) -> list[str]:
     """Returns lines that explain the columns of the table."""
     rows = results['summary']
     speakers = summary.tested_speakers(rows)
-    has_intervals = any(summary.collect(rows, 'uar_ci95'))
-    is_compared = any(row['delta_uar'] is not None for row in rows)
+    target = find_target(results)
+    has_intervals = any(summary.collect(rows, f'{target.measure.key}_ci95'))
+    is_compared = any(row[f'delta_{target.measure.key}'] is not None for row in rows)
     lines = []
     if speakers:
-        lines += _uar_legend(results['method'], speakers, has_intervals, is_compared)
+        lines += _measure_legend(results, speakers, has_intervals, is_compared)
     else:
         lines.append('There are no figures: in every setting, a fold diverged in every seed.')
     if has_intervals and is_compared:
@@ -152,20 +176,28 @@ def _legend(results: dict) -> list[str]:
         )
     lines += _leakage_legend(results)
     if any(summary.collect(rows, 'adversary')):
-        lines.append(textwrap.fill(f'verdicts, number of runs: {VERDICTS_NOTE}', LEGEND_WIDTH))
+        verdicts = VERDICTS_NOTE.format(lost=target.lost)
+        lines.append(textwrap.fill(f'verdicts, number of runs: {verdicts}', LEGEND_WIDTH))
         lines += _next_steps(results['runs'])
     return lines
 
 
-def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bool) -> list[str]:
+def _measure_legend(
+    results: dict, speakers: int, has_intervals: bool, is_compared: bool
+) -> list[str]:
+    measure = find_target(results).measure
     plain = 'plain training'
-    if method == 'speaker_norm snp':
+    if results['method'] == 'speaker_norm snp':
         plain = "lam = 0, SNP's layer without its ascent"
-    accuracy = 'WA: accuracy, folds pooled.'
+    others = []
+    if results['classes']:
+        others.append('WA: accuracy, folds pooled.')
+    if results.get('ratings'):
+        others.append('Pearson, RMSE (on the scale from -1 to 1): folds pooled, mean over ratings.')
     if is_compared:
-        accuracy += f' vs plain: UAR, folds pooled, minus that of {plain}.'
+        others.append(f'vs plain: {measure.title}, folds pooled, minus that of {plain}.')
     if has_intervals:
-        coverage = 100 * (bootstrap.interval_coverage(speakers) or 0)
+        coverage = 100 * (bootstrap.interval_coverage(speakers, measure) or 0)
         intervals = (
             f'95 %: intervals that resample the {speakers} speakers (in simulations with so many, '
             f'{coverage:.0f} % of them included the true value).'
@@ -175,12 +207,11 @@ def _uar_legend(method: str, speakers: int, has_intervals: bool, is_compared: bo
             f'{pluralize(speakers, "tested speaker")}: too few for intervals '
             f'({bootstrap.MIN_SPEAKERS} or more are needed).'
         )
-    return [
-        'UAR: mean recall over classes, folds pooled, mean over seeds (± their standard '
-        'deviation); by fold: mean of the folds.',
-        accuracy,
-        intervals,
-    ]
+    definition = (
+        f'{measure.title}: {define_measure(measure)}, folds pooled, mean over seeds (± their '
+        'standard deviation); by fold: mean of the folds.'
+    )
+    return [definition, ' '.join(others), intervals]
 
 
 def _next_steps(runs: list[dict]) -> list[str]:
@@ -262,7 +293,10 @@ def _missing_runs(results: dict, swept: list[str]) -> list[str]:
 
 def _write_figures(results: dict, folder) -> list[str]:
     """Writes the figures of a sweep into the folder; returns their names."""
-    pictures = {'confusion.png': plotting.render_png(figures.draw_confusion_matrices, results)}
+    pictures = {}
+    if results['classes']:
+        confusion = plotting.render_png(figures.draw_confusion_matrices, results)
+        pictures['confusion.png'] = confusion
     key = curve.curve_key(results)
     if key:
         pictures['sweep.png'] = plotting.render_png(curve.draw_curve, results, key)

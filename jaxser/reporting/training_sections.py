@@ -31,7 +31,15 @@ from jaxser.reporting.sections import NO_COMPLETE_SETTING
 from jaxser.runs import flatten
 from jaxser.workdir_files import METRICS, WorkdirFiles, damaged
 
-CURVE_METRICS = ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar')
+CURVE_METRICS = (
+    'emotion_loss',
+    'rating_loss',
+    'speaker_loss',
+    'language_loss',
+    'corpus_loss',
+    'dev_uar',
+    'dev_ccc',
+)
 
 
 def training_section(analysis: SweepAnalysis) -> Section:
@@ -112,8 +120,13 @@ def _mean_entropy(analysis: SweepAnalysis) -> dict[str, float]:
     return mean_entropy
 
 
-def calibration_section(analysis: SweepAnalysis) -> Section:
-    """Returns the reliability diagram of the best setting and of plain training."""
+def calibration_section(analysis: SweepAnalysis) -> Section | None:
+    """Returns the reliability diagram of the best setting and of plain training.
+
+    Returns None where no classes are predicted.
+    """
+    if not analysis.classes:
+        return None
     name, title = 'calibration', 'Calibration'
     reliabilities = {}
     for setting_title, row in analysis.compared_pair.items():
@@ -167,6 +180,16 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
     return Section(name, title, note + cells_table('Failed runs', cells_by_row))
 
 
+def predicted_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
+    """Returns (name, value) of the classes and ratings that are predicted."""
+    facts = []
+    if analysis.classes:
+        facts.append(('labels', f'{analysis.results["labels"]}: {", ".join(analysis.classes)}'))
+    if analysis.ratings:
+        facts.append(('ratings', ', '.join(analysis.ratings)))
+    return facts
+
+
 def details_section(analysis: SweepAnalysis) -> Section:
     """Returns the command, versions and configuration: what a new run of the sweep needs."""
     metadata, results = analysis.metadata, analysis.results
@@ -174,7 +197,7 @@ def details_section(analysis: SweepAnalysis) -> Section:
         ('commit', metadata['git_commit'] or 'unknown'),
         ('split', f'sha256 {results["split_sha256"]}'),
         ('corpora', ', '.join(results['corpora'])),
-        ('labels', f'{results["labels"]}: {", ".join(analysis.classes)}'),
+        *predicted_facts(analysis),
         ('normalised by', results['normalisation']),
         ('precision of matrix products', results['matmul_precision']),
     ]

@@ -63,6 +63,13 @@ def test_a_sweep_is_read_from_its_own_first_table():
         overview.read_sweep(TABLE, 'none')
 
 
+def test_a_table_of_ratings_is_refused():
+    """Differences in CCC and in UAR do not belong in one table."""
+    table = TABLE.replace('UAR', 'CCC')
+    with pytest.raises(ValueError, match='no column UAR, but method, chosen, CCC .pooled.'):
+        overview.read_sweep(table, 'mine')
+
+
 @pytest.mark.parametrize(
     ('interval', 'text'),
     [

@@ -1,0 +1,50 @@
+"""What a sweep predicts, in words: emotions, ratings or both; and the measure of it."""
+
+from typing import NamedTuple
+
+from jaxser.analysis.measure import UAR, Measure, main_measure
+
+
+class Target(NamedTuple):
+    """What the models of a sweep predict."""
+
+    measure: Measure = UAR  # by which settings are compared
+    noun: str = 'the emotion'
+    plural: str = 'emotions'
+    # What the audit of the split asks for: the emotion, or the first rating in thirds of its scale.
+    stratum: str = 'the emotion'
+
+    @property
+    def lost(self) -> str:
+        """What happened to a run that has collapsed, as a clause."""
+        verb = 'was' if self.noun == 'the emotion' else 'were'
+        return f'{self.noun} {verb} forgotten too'
+
+    @property
+    def is_in_thirds(self) -> bool:
+        """Whether the audit is about a rating, of which it knows low, middle and high."""
+        return self.stratum != 'the emotion'
+
+
+EMOTION = Target()
+
+
+def find_target(results: dict) -> Target:
+    """Returns what the sweep of a results.json predicts; earlier versions knew only emotions."""
+    measure = main_measure(
+        {'task': results.get('task'), 'train': {'select': results.get('selection')}}
+    )
+    if results.get('task') == 'ratings':
+        return Target(measure, 'the ratings', 'ratings', results['ratings'][0])
+    return EMOTION._replace(measure=measure)
+
+
+def chance_level(results: dict) -> float:
+    """Returns the value of the main measure that guessing reaches, if all classes are tested."""
+    measure = find_target(results).measure
+    return 1 / len(results['classes']) if measure.chance is None else measure.chance
+
+
+def define_measure(measure: Measure) -> str:
+    """Returns what a measure is, in a few words."""
+    return 'mean recall over classes' if measure == UAR else measure.definition
