@@ -1,4 +1,4 @@
-"""Predicts emotions from speech with the model of a finished sweep, in files or a live stream.
+"""Predicts emotions or ratings with the model of a finished sweep, in files or a live stream.
 
   python -m jaxser.predict --workdir runs/dann_demo [--format table|csv|jsonl] PATH ...
   arecord -q -t raw -f S16_LE -r 16000 |
@@ -10,6 +10,10 @@ predicted as an utterance, and the posterior of the file is their mean. A stream
 second, from its last --window seconds. The posterior is the mean over the runs of the model
 (jaxser/bundle.py), each calibrated by a temperature that was fitted on dev. The exit status is 1 if
 a file could not be predicted, and 2 if the command was refused.
+
+A model that was trained with config.task=ratings predicts arousal, valence and dominance in place
+of the posterior: numbers from -1 to 1, the ends of the raters' scale. They are averaged in the same
+way, and are not calibrated. With config.task=emotion+ratings a model predicts both.
 
 A model on a pretrained encoder needs that encoder: a frozen one computes the features of all runs;
 a fine-tuned one is changed by each run. It is looked for in the model's folder, then where it was
@@ -297,7 +301,7 @@ def _predict(
         stream = predictor.predict_stream(
             sys.stdin.buffer, arguments.rate, arguments.encoding, arguments.channels, running
         )
-        return _report_change(stream)
+        return _report_change(stream, predictor)
     if arguments.enrol_by:
         return predictor.predict_by_folder(arguments.paths, _report)
     return predictor.predict_files(arguments.paths)
@@ -318,12 +322,12 @@ def _has_enrolled(arguments: argparse.Namespace) -> bool:
     return bool(arguments.enrol or arguments.enrol_by)
 
 
-def _report_change(predictions: Iterable[dict]) -> Iterator[dict]:
+def _report_change(predictions: Iterable[dict], predictor: Predictor) -> Iterator[dict]:
     """Yields predictions of a stream; prints how enrolment changed the answer."""
     for prediction in predictions:
         yield prediction
         if 'not_enrolled' in prediction:
-            print_text(describe_change(prediction), file=sys.stderr)
+            print_text(describe_change(prediction, predictor.names), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -363,7 +367,7 @@ def main() -> None:
             predictions = track_failures(predictions, failed, len(arguments.paths))
             has_enrolled = _has_enrolled(arguments)
             for line in format_predictions(
-                predictions, arguments.format, predictor.classes, has_enrolled
+                predictions, arguments.format, predictor.names, has_enrolled
             ):
                 with tqdm.external_write_mode():
                     _print_answer(line, arguments.format)

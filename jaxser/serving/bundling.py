@@ -43,7 +43,23 @@ from jaxser.training import restore, validate
 from jaxser.workdir import Workdir
 
 # Results of the chosen setting, from the sweep's summary, that model.json keeps.
-ROW_KEYS = ('seeds', 'tested_speakers', 'dev_uar', 'uar', 'uar_ci95', 'uar_folds', 'wa', 'f1')
+ROW_KEYS = (
+    'seeds',
+    'tested_speakers',
+    'dev_uar',
+    'uar',
+    'uar_ci95',
+    'uar_folds',
+    'wa',
+    'f1',
+    'dev_ccc',
+    'ccc',
+    'ccc_ci95',
+    'ccc_folds',
+    'pearson',
+    'rmse',
+    'ratings',
+)
 ENCODER_KEYS = ('name', 'format', 'sha256', 'folder')  # of an encoder, that model.json keeps
 
 
@@ -116,7 +132,7 @@ def bundle_model(
       carry_upstream: whether to copy the pretrained encoder into the model's folder.
       upstream: where that encoder is now, if it has been moved.
       setting: the title of the setting to save, in place of a model of another setting; None for
-        the one with the best dev UAR.
+        the one with the best dev UAR or, of ratings, dev CCC.
 
     Raises:
       UserError: the sweep is not finished, it has no such setting, or the encoder is missing,
@@ -228,13 +244,13 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
     task = trainer.task
     config = config_to_dict(trainer.config)
     del config['data']['dir']  # prediction needs no data, and their path is private
-    dev_p_NxC = np.concatenate([member.p_NxC for member in members])
-    dev_emotion_N = np.concatenate([member.emotion_N for member in members])
     metadata = {
         'format': MODEL_FORMAT,
         'sha256': hashlib.sha256(weights).hexdigest(),
         'config': config,
+        'task': results.get('task', 'emotion'),
         'classes': results['classes'],
+        'ratings': results.get('ratings', []),
         'sizes': task.make_sizes(trainer.config)._asdict(),
         'normalisation': config['data']['normalise'],
         'log_mel': log_mel.FORMAT_VERSION,
@@ -244,12 +260,16 @@ def _metadata(results: dict, setting: ChosenSetting, ensemble: Ensemble, weights
         metadata['upstream'] = {key: encoder[key] for key in ENCODER_KEYS}
     if 'enrolment' in results:
         metadata['enrolment'] = enrolment_rows(results, setting.row)
+    if results['classes']:  # ratings are not calibrated
+        metadata['calibration'] = fit_temperature(
+            np.concatenate([member.p_NxC for member in members]),
+            np.concatenate([member.emotion_N for member in members]),
+        )
     runs = [member.run for member in members]
     return metadata | {
         'runs': runs,
         'protocol_folds': len(task.protocol_folds),
         'training_speakers': count_training_speakers(task, runs),
-        'calibration': fit_temperature(dev_p_NxC, dev_emotion_N),
         'row': _setting_and_results(setting.row),
         'protocol': results['protocol'],
         'corpora': results['corpora'],

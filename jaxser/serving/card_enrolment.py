@@ -4,26 +4,32 @@ from typing import NamedTuple
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis.enrolment import SOURCES, rows_from
+from jaxser.analysis.measure import main_measure
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.reporting.formats import format_interval, format_number
 from jaxser.serving.card_usage import (
-    PROGRAM_FILE,
+    READ_SPEECH,
+    call_code,
     describe_input,
     encoder_states,
     features_file,
     has_program,
+    predict_code,
+    program_arguments,
+    program_file,
 )
 from jaxser.serving.enrolment import OFFSET_NAME, can_enrol, is_clear, offset_shape
 from jaxser.serving.markdown import render
 from jaxser.serving.model import Model
+from jaxser.serving.output_names import OutputNames
 
 
 class CurveRow(NamedTuple):
-    """A row of the table of UAR by the number of enrolled utterances; texts."""
+    """A row of the table of results by the number of enrolled utterances; texts."""
 
     enrolled: str
     source: str
-    uar: str
+    value: str
     interval: str
     difference: str
     difference_interval: str
@@ -38,19 +44,24 @@ def enrolment_section(model: Model, encoder: PretrainedEncoder | None) -> str:
     if not shape:
         return ''
     metadata = model.metadata
+    measure = main_measure(metadata['config'])
     rows = metadata.get('enrolment', [])
     speakers = metadata['row'].get('tested_speakers')
     description = describe_input(metadata, encoder)
+    names = OutputNames.from_metadata(metadata)
+    arguments = program_arguments(description, OFFSET_NAME)
     return render(
         'enrolment',
         needs_folder=encoder_states(metadata) is not None and not encoder,
-        program_file=PROGRAM_FILE if has_program(metadata, encoder) else '',
+        program_file=program_file(metadata) if has_program(metadata, encoder) else '',
         offset_name=OFFSET_NAME,
         offset_shape=shape,
         input=description,
         file=features_file(description),
-        classes=list(metadata['classes']),
-        rows=_curve_rows(rows),
+        predict_code=predict_code(names, f'speaker.predict({READ_SPEECH})'),
+        call_code=call_code(names, f'program.call({arguments})'),
+        measure=measure.title,
+        rows=_curve_rows(rows, measure.key),
         has_unclear=any(row['delta_ci95'] and not is_clear(row['delta_ci95']) for row in rows),
         speakers=pluralize(speakers, 'tested speaker') if speakers else '',
     )
@@ -88,7 +99,8 @@ def row_without_enrolment(metadata: dict) -> dict | None:
     return next((row for row in rows if row['enrol'] == 0), None)
 
 
-def _curve_rows(rows: list[dict]) -> list[CurveRow]:
+def _curve_rows(rows: list[dict], key: str) -> list[CurveRow]:
+    """Returns the rows of the curve; `key` is that of the measure."""
     curve = []
     for row in rows:
         enrolled = str(row['enrol'])
@@ -98,9 +110,9 @@ def _curve_rows(rows: list[dict]) -> list[CurveRow]:
             CurveRow(
                 enrolled,
                 SOURCES[row['enrol_from']],
-                format_number(row['uar']),
-                format_interval(row['uar_ci95']),
-                format_number(row['delta_uar'], '+z.3f'),
+                format_number(row[key]),
+                format_interval(row[f'{key}_ci95']),
+                format_number(row[f'delta_{key}'], '+z.3f'),
                 format_interval(row['delta_ci95'], '+.3f'),
             )
         )

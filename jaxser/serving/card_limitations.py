@@ -6,6 +6,7 @@ from data_pipelines.protocols.protocol import SHARED_SPEAKER_PROTOCOLS
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
+from jaxser.analysis.measure import main_measure
 from jaxser.runs import SYNTHETIC_WARNING, synthetic_note
 from jaxser.serving import predictor
 from jaxser.serving.card_usage import encoder_states, training_languages
@@ -16,7 +17,7 @@ from jaxser.serving.model import is_fine_tuned
 # The verdicts that are limitations, and their meaning.
 ALARMING_VERDICTS = {
     'inert': 'the representation leaks nearly as much as that of plain training, or more',
-    'collapsed': 'the emotion was forgotten too, or the run diverged',
+    'collapsed': 'the {target} forgotten too, or the run diverged',
 }
 
 
@@ -57,23 +58,21 @@ def _limits_of_speech(metadata: dict) -> list[str]:
 def _limits_of_training(metadata: dict) -> list[str]:
     sentences = []
     protocol = metadata['config']['protocol']
+    target = 'emotions' if metadata['classes'] else 'ratings'
     languages = training_languages(metadata)
     if languages:
         sentences.append(f'The model was trained on {_words(languages)} only.')
     else:
         sentences.append('The language of the training data is not recorded.')
-    *first_classes, last_class = metadata['classes']
-    sentences.append(
-        f'The prediction is always {_words(first_classes)} or {escape_text(last_class)}: there is '
-        'no class for other emotions, or for audio without speech.'
-    )
+    sentences += _limits_of_outputs(metadata)
     if protocol['name'] in SHARED_SPEAKER_PROTOCOLS:
         sentences.append(
-            'The tested speakers were seen in training: expect a lower UAR for unseen speakers.'
+            'The tested speakers were seen in training: expect a lower '
+            f'{main_measure(metadata["config"]).title} for unseen speakers.'
         )
     if protocol['adapt'] != 'none':
         sentences.append(
-            'Training has seen speech of the target domain, without its emotions '
+            f'Training has seen speech of the target domain, without its {target} '
             f'(`adapt={protocol["adapt"]}`).'
         )
     normalisation = metadata['normalisation']
@@ -90,6 +89,24 @@ def _limits_of_training(metadata: dict) -> list[str]:
     return sentences
 
 
+def _limits_of_outputs(metadata: dict) -> list[str]:
+    """Returns what the classes and the ratings cannot say."""
+    sentences = []
+    if metadata['classes']:
+        *first_classes, last_class = metadata['classes']
+        sentences.append(
+            f'The prediction is always {_words(first_classes)} or {escape_text(last_class)}: there '
+            'is no class for other emotions, or for audio without speech.'
+        )
+    if metadata.get('ratings'):
+        sentences.append(
+            'Predicted ratings are those of the raters of these corpora, on average: other raters, '
+            'or another scale, may differ. Audio without speech is rated, too. The ratings come '
+            'without an interval, and are not calibrated.'
+        )
+    return sentences
+
+
 def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
     sentences = []
     for kind in analysis.results['audit'].get('leaks', []):
@@ -99,7 +116,9 @@ def _limits_of_results(analysis: SweepAnalysis, row: dict) -> list[str]:
     for verdict, count in (row['adversary'] or {}).items():
         if verdict in ALARMING_VERDICTS:
             runs = pluralize(count, 'run')
-            sentences.append(f'The method was {verdict} in {runs}: {ALARMING_VERDICTS[verdict]}.')
+            target = 'emotion was' if analysis.classes else 'ratings were'
+            meaning = ALARMING_VERDICTS[verdict].format(target=target)
+            sentences.append(f'The method was {verdict} in {runs}: {meaning}.')
     return sentences + _below_chance_warning(row)
 
 

@@ -1,4 +1,4 @@
-"""Sections of the model card on results: UAR, groups, leakage and calibration."""
+"""Sections of the model card on results: UAR or CCC, groups, leakage and calibration."""
 
 import re
 import shlex
@@ -15,6 +15,7 @@ from jaxser.analysis.leakage import (
     question_title,
     unseen_question,
 )
+from jaxser.analysis.measure import CCC, UAR, Measure, main_measure
 from jaxser.reporting.cards import probed_domain
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
@@ -37,15 +38,32 @@ UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')
 PRIVATE_FLAGS = ('--config.model.upstream',)
 ABSOLUTE_PATH = re.compile(r'/|~|[a-z]+://|file:|[A-Za-z]:[\\/]|\\\\')
 
+# What the main measures are a mean of, and what is given besides them.
+MEANS = {'uar': 'mean recall over classes', 'ccc': 'mean over ratings'}
+FURTHER_MEASURES = {
+    'uar': {'wa': 'accuracy', 'f1': 'macro-F1'},
+    'ccc': {'pearson': "Pearson's correlation", 'rmse': 'RMSE (ratings from -1 to 1)'},
+}
+
 GROUP_KINDS = ('corpus', 'language', 'sex', 'speaker')
 
 
-class Measure(NamedTuple):
+class Figure(NamedTuple):
     """A row of the table of results."""
 
     name: str
     value: str
     interval: str = ''
+
+
+class RatingRow(NamedTuple):
+    """A row of the table of results by rating; texts."""
+
+    name: str
+    ccc: str
+    interval: str
+    pearson: str
+    rmse: str
 
 
 class Group(NamedTuple):
@@ -55,7 +73,7 @@ class Group(NamedTuple):
     name: str
     is_lowest: bool
     speakers: int
-    uar: str
+    value: str
     interval: str
 
 
@@ -74,47 +92,87 @@ class Leakage(NamedTuple):
 def results_section(metadata: dict, analysis: SweepAnalysis | None, row: dict | None) -> str:
     """Returns the results in `row`, a row of the sweep's summary; without it, in model.json."""
     results = row or metadata['row']
-    if results['uar'] is None:
+    main = main_measure(metadata['config'])
+    if results[main.key] is None:
         return 'There are no results: in every seed a run diverged.'
     tested_speakers = results.get('tested_speakers')
     command = anonymize_command(analysis.metadata['command']) if row else ''
+    has_classes = bool(row and metadata['classes'])
     return render(
         'results',
-        measures=_measures(metadata, results, row),
+        measures=_figures(metadata, results, row),
+        ratings=_rating_rows(results.get('ratings') or {}),
         enrolled=describe_enrolled(metadata),
         tested_speakers=pluralize(tested_speakers, 'tested speaker') if tested_speakers else '',
         seeds=pluralize(results['seeds'], 'seed'),
         chance=format_number(analysis.chance) if analysis else '',
-        has_intervals=bool(results['uar_ci95']),
+        has_intervals=bool(results[f'{main.key}_ci95']),
         min_speakers=bootstrap.MIN_SPEAKERS,
         run_count=len(metadata['runs']),
         seen_speakers=_seen_speakers(metadata),
-        recalls=_recalls(analysis.classes, row['confusion']) if row else [],
+        recalls=_recalls(analysis.classes, row['confusion']) if has_classes else [],
         command=command,
     )
 
 
-def _measures(metadata: dict, results: dict, row: dict | None) -> list[Measure]:
+def _figures(metadata: dict, results: dict, row: dict | None) -> list[Figure]:
+    """Returns the rows of the table of results, those of the main measure first."""
+    main = main_measure(metadata['config'])
+    figures = [*_main_figures(metadata, results, row, main), *_further_figures(results, main)]
+    other = CCC if main == UAR else UAR
+    if results.get(other.key) is not None:  # emotions and ratings are both predicted
+        figures += [_pooled(other, results), *_further_figures(results, other)]
+    return figures
+
+
+def _main_figures(metadata: dict, results: dict, row: dict | None, main: Measure) -> list[Figure]:
+    """Returns the rows on the measure by which settings are compared."""
     enrolled = describe_enrolled(metadata)
-    name = f'UAR {enrolled}' if enrolled else 'UAR (mean recall over classes)'
-    interval = format_interval(results['uar_ci95'])
-    measures = [Measure(f'{name}, folds pooled', format_number(results['uar']), interval)]
+    figures = [_pooled(main, results, enrolled)]
     none = row_without_enrolment(metadata)
     if none and enrolled_in_results(metadata) != '0':
-        interval = format_interval(none['uar_ci95'])
-        name = 'UAR with no enrolled utterance, folds pooled, mean over draws'
-        measures.append(Measure(name, format_number(none['uar']), interval))
-    if row and row['delta_uar'] is not None:
-        difference = format_number(row['delta_uar'], '+z.3f')
+        interval = format_interval(none[f'{main.key}_ci95'])
+        name = f'{main.title} with no enrolled utterance, folds pooled, mean over draws'
+        figures.append(Figure(name, format_number(none[main.key]), interval))
+    if row and row[f'delta_{main.key}'] is not None:
+        difference = format_number(row[f'delta_{main.key}'], '+z.3f')
         interval = format_interval(row['delta_ci95'], '+.3f')
-        measures.append(
-            Measure('UAR, difference to plain training, folds pooled', difference, interval)
+        name = f'{main.title}, difference to plain training, folds pooled'
+        figures.append(Figure(name, difference, interval))
+    return figures
+
+
+def _pooled(measure: Measure, results: dict, enrolled: str = '') -> Figure:
+    """Returns the row of a measure of the pooled folds."""
+    name = f'{measure.title} {enrolled}' if enrolled else f'{measure.title} ({MEANS[measure.key]})'
+    interval = format_interval(results[f'{measure.key}_ci95'])
+    return Figure(f'{name}, folds pooled', format_number(results[measure.key]), interval)
+
+
+def _further_figures(results: dict, measure: Measure) -> list[Figure]:
+    """Returns the rows of what is measured besides UAR, or besides CCC."""
+    key, title = measure.key, measure.title
+    figures = [Figure(f'{title}, mean over folds', format_number(results[f'{key}_folds']))]
+    for name, label in FURTHER_MEASURES[key].items():
+        figures.append(Figure(f'{label}, folds pooled', format_number(results[name])))
+    dev = format_number(results[f'dev_{key}'])
+    return [*figures, Figure(f'{title} on dev, mean over folds', dev)]
+
+
+def _rating_rows(ratings: dict[str, dict]) -> list[RatingRow]:
+    """Returns the results of each rating."""
+    rows = []
+    for name, figures in ratings.items():
+        rows.append(
+            RatingRow(
+                name,
+                format_number(figures['ccc']),
+                format_interval(figures.get('ccc_ci95')),
+                format_number(figures['pearson']),
+                format_number(figures['rmse']),
+            )
         )
-    measures.append(Measure('UAR, mean over folds', format_number(results['uar_folds'])))
-    measures.append(Measure('accuracy, folds pooled', format_number(results['wa'])))
-    measures.append(Measure('macro-F1, folds pooled', format_number(results['f1'])))
-    measures.append(Measure('UAR on dev, mean over folds', format_number(results['dev_uar'])))
-    return measures
+    return rows
 
 
 def _seen_speakers(metadata: dict) -> str:
@@ -178,12 +236,12 @@ def names_speakers(value: str) -> bool:
 
 
 def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:
-    """Returns the UAR of every corpus, language and sex, and the lowest of each kind.
+    """Returns the main measure of every corpus, language and sex, and the lowest of each kind.
 
-    Speakers have no rows and no names: only the lowest UAR of a speaker is given. `enrolled`
+    Speakers have no rows and no names: only the lowest value of a speaker is given. `enrolled`
     says how many utterances of the tested speakers are enrolled.
     """
-    if not analysis or row['uar'] is None:
+    if not analysis or row[analysis.measure.key] is None:
         return ''
     statistics = analysis.statistics(row)
     groups, lowest, lowest_speaker = [], [], ''
@@ -195,20 +253,25 @@ def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: s
         for name, mask_S in speaker_masks.items():
             estimates[name] = bootstrap.measure_estimate(statistics.select_speakers(mask_S))
         lowest_name = min(estimates, key=lambda name: estimates[name].value)
-        lowest_uar = format_number(estimates[lowest_name].value)
+        lowest_value = format_number(estimates[lowest_name].value)
         if kind == 'speaker':  # a person, who is not named
-            lowest_speaker = lowest_uar
+            lowest_speaker = lowest_value
             continue
-        lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_uar})')
+        lowest.append(f'{kind} {escape_text(lowest_name)} ({lowest_value})')
         for name, estimate in estimates.items():
             speakers = int(speaker_masks[name].sum())
-            uar = format_number(estimate.value)
+            value = format_number(estimate.value)
             interval = format_interval(estimate.ci95)
-            groups.append(Group(kind, name, name == lowest_name, speakers, uar, interval))
+            groups.append(Group(kind, name, name == lowest_name, speakers, value, interval))
     if not lowest and not lowest_speaker:
         return 'There is only one group.'
     return render(
-        'groups', groups=groups, lowest=lowest, lowest_speaker=lowest_speaker, enrolled=enrolled
+        'groups',
+        groups=groups,
+        lowest=lowest,
+        lowest_speaker=lowest_speaker,
+        enrolled=enrolled,
+        measure=analysis.measure.title,
     )
 
 
@@ -232,6 +295,7 @@ def leakage_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: 
     return render(
         'leakage',
         leakages=leakages,
+        outputs=_describe_outputs(analysis),
         enrolled=enrolled,
         attackers=', '.join(_attackers(answers)),
         is_biased_low=any(map(is_biased_low, answers)),
@@ -240,6 +304,13 @@ def leakage_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: 
         is_below_chance=any(answer.get('below_chance') for answer in answers),
         has_unseen=domain != 'speaker' or unseen_question(domain) in questions,
     )
+
+
+def _describe_outputs(analysis: SweepAnalysis) -> str:
+    """Returns what the attackers of the outputs have, in words."""
+    if not analysis.results.get('ratings'):
+        return 'emotion scores'
+    return 'outputs' if analysis.classes else 'predicted ratings'
 
 
 def _leakage(question: str, answer: dict, plain_answer: dict | None) -> Leakage:
@@ -264,7 +335,9 @@ def _attackers(answers: list[dict]) -> list[str]:
 
 
 def calibration_section(metadata: dict) -> str:
-    """Returns the temperature, and its effect on the dev parts."""
+    """Returns the temperature, and its effect on the dev parts; '' for a model of ratings."""
+    if not metadata['classes']:
+        return ''
     calibration = metadata['calibration']
     predictions = pluralize(calibration['utterances'], 'prediction')
     enrolled = describe_enrolled(metadata, 'each dev speaker')

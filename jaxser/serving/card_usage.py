@@ -5,11 +5,14 @@ from typing import NamedTuple
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.upstream import HOP_SAMPLES, EncoderStates
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
-from jaxser.serving.markdown import render
+from jaxser.serving.markdown import escape_code, render
 from jaxser.serving.model import is_fine_tuned
+from jaxser.serving.output_names import POSTERIOR, RATINGS, OutputNames
 
-PROGRAM_FILE = 'posterior.stablehlo'
+PROGRAM_FILE = 'posterior.stablehlo'  # of a model of classes, which returns the posterior alone
+NAMED_PROGRAM_FILE = 'outputs.stablehlo'  # of a model of ratings, which returns them by name
 SAVED_MODEL_FOLDER = 'saved_model'
+READ_SPEECH = "*soundfile.read('speech.wav', dtype='float32')"
 
 
 class InputDescription(NamedTuple):
@@ -23,6 +26,60 @@ class InputDescription(NamedTuple):
     lengths_name: str = 'frames_B'
     variable: str = 'mel_TxM'  # one utterance of the array
     length_limits: str = ''
+
+
+def program_file(metadata: dict) -> str:
+    """Returns the name of the file of the exported program."""
+    has_ratings = bool(OutputNames.from_metadata(metadata).ratings)
+    return NAMED_PROGRAM_FILE if has_ratings else PROGRAM_FILE
+
+
+def call_code(names: OutputNames, call: str) -> str:
+    """Returns the code that prints what a program returns for one utterance; `call` calls it."""
+    if not names.ratings:
+        return f'(posterior_C,) = {call}\n{_print_code("posterior_C", names.classes)}'
+    return f'outputs = {call}\n{print_outputs_code(names)}'
+
+
+def print_outputs_code(names: OutputNames, method: str = '') -> str:
+    """Returns the code that prints the arrays `outputs` of one utterance, by name.
+
+    `method` is called on each of them, such as '.numpy()'.
+    """
+    arrays = []
+    if names.classes:
+        arrays.append(('posterior_C', POSTERIOR, names.classes))
+    if names.ratings:
+        arrays.append(('rating_A', RATINGS, names.ratings))
+    lines = []
+    for variable, name, labels in arrays:
+        lines += [f"({variable},) = outputs['{name}']{method}", _print_code(variable, labels)]
+    return '\n'.join(lines)
+
+
+def _print_code(variable: str, labels: tuple[str, ...]) -> str:
+    return f'print(dict(zip({escape_code(list(labels))}, {variable}.tolist())))'
+
+
+def describe_outputs(names: OutputNames) -> str:
+    """Returns the arrays that a program returns by name, in words; '' for a posterior alone."""
+    if not names.ratings:
+        return ''
+    arrays = [f'{RATINGS} (from -1 to 1)']
+    if names.classes:
+        arrays.insert(0, f'{POSTERIOR} (probabilities)')
+    return ' and '.join(arrays)
+
+
+def predict_code(names: OutputNames, call: str) -> str:
+    """Returns the code that prints what `Predictor.predict` returns; `call` calls it."""
+    if not names.ratings:
+        return f"print({call}['posterior'])"
+    lines = [f'prediction = {call}']
+    if names.classes:
+        lines.append("print(prediction['posterior'])")
+    lines.append('print({name: prediction[name] for name in model.ratings})')
+    return '\n'.join(lines)
 
 
 def has_program(metadata: dict, encoder: PretrainedEncoder | None) -> bool:
@@ -131,6 +188,13 @@ def features_file(description: InputDescription) -> str:
     return f'{description.variable.partition("_")[0]}.npy'
 
 
+def program_arguments(description: InputDescription, offset: str) -> str:
+    """Returns the arguments of a program in code; `offset` is that of the speaker, '' if none."""
+    variable = description.variable
+    arguments = f'{variable}[None], np.array([len({variable})], np.int32)'
+    return f'{arguments}, {offset}' if offset else arguments
+
+
 def usage_section(
     metadata: dict,
     saved_model: bool,
@@ -142,6 +206,9 @@ def usage_section(
     `offset_shape` is that of the program's third input, if speakers can be enrolled.
     """
     description = describe_input(metadata, encoder)
+    names = OutputNames.from_metadata(metadata)
+    offset = f'np.zeros({offset_shape}, np.float32)' if offset_shape else ''
+    arguments = program_arguments(description, offset)
     return render(
         'usage',
         needs_folder=encoder_states(metadata) is not None and not encoder,
@@ -149,8 +216,11 @@ def usage_section(
         saved_model=saved_model,
         input=description,
         file=features_file(description),
-        offset=f'np.zeros({offset_shape}, np.float32)' if offset_shape else '',
-        classes=list(metadata['classes']),
-        program_file=PROGRAM_FILE,
+        offset=offset,
+        predict_code=predict_code(names, f'model.predict({READ_SPEECH})'),
+        call_code=call_code(names, f'program.call({arguments})'),
+        print_code=print_outputs_code(names, '.numpy()'),
+        returned=describe_outputs(names),
+        program_file=program_file(metadata),
         saved_model_folder=SAVED_MODEL_FOLDER,
     )

@@ -20,6 +20,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel, speaker_offset
 from data_pipelines.features.speaker_offset import Enrolment, SpeakerPrior
 from data_pipelines.wording import pluralize
+from jaxser.analysis.measure import main_measure
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.reporting.formats import format_interval, format_number
 from jaxser.serving.frame_extractor import FrameExtractor
@@ -359,7 +360,7 @@ def describe_folders(files_by_folder: dict[Path, list[Path]]) -> str:
 
 
 def describe_gain(metadata: dict) -> str:
-    """Returns a sentence: the UAR on unseen speakers with 0, 8 and all utterances enrolled.
+    """Returns a sentence: UAR or CCC on unseen speakers with 0, 8 and all utterances enrolled.
 
     With the differences to 0, their intervals, and whether they are clear.
     """
@@ -370,23 +371,25 @@ def describe_gain(metadata: dict) -> str:
             'measures it.'
         )
     speakers = metadata.get('row', {}).get('tested_speakers')
+    measure = main_measure(metadata.get('config', {}))
     measured = []
     for row in rows:
-        if row['enrol'] in (0, 8, 'all') and row['uar'] is not None:
-            text = f'{row["uar"]:.3f} with {enrolled_count(row)}'
-            difference = _describe_difference(row, speakers)
+        value = row.get(measure.key)
+        if row['enrol'] in (0, 8, 'all') and value is not None:
+            text = f'{value:.3f} with {enrolled_count(row)}'
+            difference = _describe_difference(row, measure.key, speakers)
             measured.append(f'{text} ({difference})' if difference else text)
-    return f'UAR on unseen speakers: {"; ".join(measured)}.'
+    return f'{measure.title} on unseen speakers: {"; ".join(measured)}.'
 
 
-def _describe_difference(row: dict, speakers: int | None) -> str:
+def _describe_difference(row: dict, key: str, speakers: int | None) -> str:
     """Returns the difference of a row of the curve to none, and whether it is clear; '' for none.
 
-    `speakers` is the number of tested speakers, if it is known.
+    `key` is that of the measure, and `speakers` the number of tested speakers, if it is known.
     """
-    if row.get('delta_uar') is None:
+    if row.get(f'delta_{key}') is None:
         return ''
-    text = f'difference to none {format_number(row["delta_uar"], "+z.3f")}'
+    text = f'difference to none {format_number(row[f"delta_{key}"], "+z.3f")}'
     if not row.get('delta_ci95'):
         return f'{text}, without an interval: too few speakers'
     text += f' {format_interval(row["delta_ci95"], "+.3f")}'

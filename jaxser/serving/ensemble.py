@@ -10,9 +10,12 @@ import numpy as np
 from flax import traverse_util
 
 from data_pipelines.errors import UserError
+from data_pipelines.labels import has_classes
 from jaxser.analysis import summary
 from jaxser.analysis.finished import choose_model_row, finished_runs, with_most_enrolled
+from jaxser.analysis.measure import results_measure
 from jaxser.nn.encoder import make_dummy_batch
+from jaxser.nn.output_head import split_outputs
 from jaxser.runs import setting_title
 from jaxser.training import restore
 
@@ -25,7 +28,7 @@ class ChosenSetting(NamedTuple):
 
 
 class EnsembleMember(NamedTuple):
-    """A run of the model, with its predictions on its own dev part."""
+    """A run of the model, with its posteriors on its own dev part; C = 0 for ratings alone."""
 
     run: dict
     arrays: dict
@@ -35,7 +38,7 @@ class EnsembleMember(NamedTuple):
 
 def choose_setting(results: dict) -> ChosenSetting:
     """Returns the setting with the best mean dev UAR, and its runs that did not diverge."""
-    row = choose_model_row(results['summary'], results['runs'])
+    row = choose_model_row(results['summary'], results['runs'], results_measure(results))
     return ChosenSetting(row, finished_runs(results['runs'], row))
 
 
@@ -64,8 +67,11 @@ def ensemble_members(
     trainer, group, selected: tuple, chosen_runs: list[dict]
 ) -> Iterator[EnsembleMember]:
     """Yields the chosen runs of a group; `selected` is its (parameters, BatchNorm statistics)."""
-    _, posteriors = restore.predict_part(trainer, group, selected, 'dev')
+    _, outputs = restore.predict_part(trainer, group, selected, 'dev')
     table = trainer.task.table
+    classes = 0
+    if has_classes(trainer.config.get('task', 'emotion')):
+        classes = len(table.classes)
     params_N, batch_stats_N = jax.tree.map(group.layout.collect, selected)
     for n, run in enumerate(group.runs):
         if run not in chosen_runs:
@@ -75,7 +81,8 @@ def ensemble_members(
             'batch_stats': _select_run(batch_stats_N, n),
         }
         arrays |= _normalisation_arrays(table, group.subset_fold_N[n])
-        rows, p_NxC = posteriors.get_run(n)
+        rows, output_NxO = outputs.get_run(n)
+        p_NxC, _ = split_outputs(output_NxO, classes)
         yield EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows])
 
 
@@ -95,13 +102,13 @@ def _select_run(tree, n: int):
 
 
 def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) -> dict:
-    """Returns the arrays on which the scores of `predict` (jaxser/training/step.py) depend.
+    """Returns the arrays on which the outputs of `predict` (jaxser/training/step.py) depend.
 
     The heads of domains, which contain information about the speakers, are left out. The prior, by
     which speakers are enrolled, is kept.
 
     Args:
-      predict: (params, batch_stats, batch) -> (z_BxD, scores_BxC).
+      predict: (params, batch_stats, batch) -> (z_BxD, outputs_BxO).
       arrays: those of the model; they lead with the axis of the runs.
       bands: the number of columns of a frame.
       frozen: the weights of a pretrained encoder, if `predict` reads them from the batch.
@@ -109,7 +116,7 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     without_prior = {name: value for name, value in arrays.items() if name != 'prior'}
     flat = traverse_util.flatten_dict(without_prior, sep='/')
 
-    def scores(flat: dict) -> jax.Array:
+    def outputs(flat: dict) -> jax.Array:
         first_run = jax.tree.map(lambda x_R: x_R[0], flat)
         run = {'batch_stats': {}} | traverse_util.unflatten_dict(first_run, sep='/')
         batch = make_dummy_batch(bands, frozen)
@@ -120,7 +127,7 @@ def required_arrays(predict: Callable, arrays: dict, bands: int, frozen=None) ->
     # JAX sorts the arguments by name, and drops those that do not matter from the program.
     names = sorted(flat)
     required = {}
-    for n in jax.export.export(jax.jit(scores))(flat).module_kept_var_idx:
+    for n in jax.export.export(jax.jit(outputs))(flat).module_kept_var_idx:
         required[names[n]] = flat[names[n]]
     prior = {'prior': arrays['prior']} if 'prior' in arrays else {}
     return traverse_util.unflatten_dict(required, sep='/') | prior

@@ -14,7 +14,7 @@ from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
 from jaxser.serving.card_results import ABSOLUTE_PATH, names_speakers
-from jaxser.serving.card_usage import PROGRAM_FILE, SAVED_MODEL_FOLDER, has_program
+from jaxser.serving.card_usage import SAVED_MODEL_FOLDER, has_program, program_file
 from jaxser.serving.model import (
     ENCODER_FOLDER,
     METADATA_FILE,
@@ -144,7 +144,7 @@ def _write_files(export: Export, folder: Path) -> None:
     if not has_program(model.metadata, encoder):
         return
     program = export_program(model, encoder)
-    (folder / PROGRAM_FILE).write_bytes(program.serialize())
+    (folder / program_file(model.metadata)).write_bytes(program.serialize())
     if export.saved_model:
         input_names = list(program_inputs(model, encoder))
         save_for_tensorflow(program, input_names, folder / SAVED_MODEL_FOLDER)

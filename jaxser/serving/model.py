@@ -38,7 +38,6 @@ REQUIRED_KEYS = (
     'classes',
     'sizes',
     'normalisation',
-    'calibration',
     'synthetic',
     'versions',
 )

@@ -9,6 +9,7 @@ from data_pipelines import corpora, speed_copies
 from data_pipelines.features.upstream import EncoderStates
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.measure import main_measure
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.reporting.formats import format_folds
 from jaxser.runs import SYNTHETIC_WARNING, method_name, synthetic_note
@@ -21,9 +22,9 @@ from jaxser.serving.card_results import (
     results_section,
 )
 from jaxser.serving.card_usage import (
-    PROGRAM_FILE,
     encoder_states,
     has_program,
+    program_file,
     training_languages,
     usage_section,
 )
@@ -32,6 +33,8 @@ from jaxser.serving.markdown import render
 from jaxser.serving.model import ENCODER_FOLDER, Model, is_fine_tuned
 from jaxser.serving.setting import describe_values
 
+CLASS_METRICS = ['recall', 'accuracy', 'f1']
+RATING_METRICS = ['ccc', 'pearsonr', 'rmse']
 TAGS = ['speech-emotion-recognition', 'audio-classification', 'jax']
 
 
@@ -56,6 +59,7 @@ def render_card(
         'Intended use': intended_use(metadata),
         'Out-of-scope use': render('out_of_scope'),
         'Data': data_section(metadata, analysis),
+        'Scale of the ratings': ratings_section(metadata),
         'Pretrained encoder': encoder_section(metadata, encoder),
         'Results': results_section(metadata, analysis, row),
         'Results by group': groups_section(analysis, row, describe_enrolled(metadata)),
@@ -72,6 +76,7 @@ def render_card(
         'model_card',
         languages=training_languages(metadata),
         tags=[*TAGS, 'stablehlo'] if has_program(metadata, encoder) else TAGS,
+        metrics=list_metrics(metadata),
         introduction=introduction(metadata),
         sections=sections,
     )
@@ -86,6 +91,12 @@ def _find_row(metadata: dict, analysis: SweepAnalysis) -> dict:
     raise LookupError(f'The sweep has no setting {metadata["row"]}.')
 
 
+def list_metrics(metadata: dict) -> list[str]:
+    """Returns the measures of the card's results, for its head."""
+    metrics = CLASS_METRICS if metadata['classes'] else []
+    return metrics + (RATING_METRICS if metadata.get('ratings') else [])
+
+
 def introduction(metadata: dict) -> str:
     """Returns the title, a note on synthetic speech if needed, and a paragraph on the model."""
     config, runs = metadata['config'], metadata['runs']
@@ -95,6 +106,7 @@ def introduction(metadata: dict) -> str:
         corpora=metadata['corpora'],
         synthetic_note=synthetic_note(metadata),
         classes=metadata['classes'],
+        ratings=metadata.get('ratings', []),
         run_count=len(runs),
         folds=format_folds(sorted({run['fold'] for run in runs}), metadata.get('protocol_folds')),
         seeds=pluralize(len({run['seed'] for run in runs}), 'seed'),
@@ -113,7 +125,15 @@ def intended_use(metadata: dict) -> str:
         'intended_use',
         is_synthetic=synthetic_note(metadata) == SYNTHETIC_WARNING,
         languages=training_languages(metadata),
+        classes=metadata['classes'],
+        ratings=metadata.get('ratings', []),
     )
+
+
+def ratings_section(metadata: dict) -> str:
+    """Returns how to convert the ratings to a scale; '' for a model of classes."""
+    ratings = metadata.get('ratings', [])
+    return render('ratings', ratings=ratings) if ratings else ''
 
 
 def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
@@ -126,6 +146,8 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
         corpora=described,
         labels=metadata['labels'],
         classes=metadata['classes'],
+        ratings=metadata.get('ratings', []),
+        measure=main_measure(metadata['config']).title,
         protocol=metadata['protocol'],
         selection=analysis.results['selection'] if analysis else '',
         chosen_by=metadata.get('chosen_by', ''),
@@ -158,7 +180,7 @@ def encoder_section(metadata: dict, encoder: PretrainedEncoder | None) -> str:
         rank=metadata['config']['model'].get('lora'),
         sha256=metadata['upstream']['sha256'],
         is_carried=encoder is not None,
-        program_file=PROGRAM_FILE,
+        program_file=program_file(metadata),
         encoder_folder=ENCODER_FOLDER,
     )
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from data_pipelines import labels
 from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.errors import UserError
 from data_pipelines.features.speaker_offset import SpeakerPrior
@@ -27,6 +28,7 @@ from jaxser.training import step
 
 CHECKSUM_KEY = 'facts_sha256'
 MAX_CLASSES = 1000
+MAX_RATINGS = 100
 MAX_WHOLE_NUMBER = 2**63  # seeds may be large
 MAX_LAYERS = 64  # in a list of layers
 MAX_BANDS = 65_536  # of encoder states; log-mel has far fewer
@@ -37,14 +39,18 @@ SCHEMA = {
     'format': int,
     'sha256': str,
     'log_mel': int,
+    'task?': str,  # 'emotion' in models of earlier versions, which lack it
+    'ratings?': [str],
     'config': {
         'method': str,
+        'task?': str,
         'data': {
             'normalise?': str,
             'upstream?': str,
             'features?': dict,
             'corpora?': [str],
             'only?': str,
+            'ratings?': [str],
         },
         'model': {'name': str, 'batch_norm?': str, 'upstream?': str},
         'train': dict,
@@ -55,11 +61,12 @@ SCHEMA = {
         'bands': Number(low=1, high=MAX_BANDS, is_whole=True),
         'emotions': Number(low=1, high=MAX_CLASSES, is_whole=True),
         'domains': {str: Number(low=0, high=1e6, is_whole=True)},
+        'ratings?': Number(low=0, high=MAX_RATINGS, is_whole=True),
         'steps': COUNT,
     },
     'normalisation': str,
     # The bounds of its fit, and a little more.
-    'calibration': {'temperature': Number(low=MIN_TEMPERATURE / 2, high=2 * MAX_TEMPERATURE)},
+    'calibration?': {'temperature': Number(low=MIN_TEMPERATURE / 2, high=2 * MAX_TEMPERATURE)},
     'synthetic': bool,
     'versions': {str: (str, type(None))},
     'upstream?': {'name': str, 'format': int, 'sha256': str, 'folder?': str},
@@ -75,6 +82,13 @@ SCHEMA = {
         'uar_folds?': (int, float),
         'wa?': (int, float),
         'f1?': (int, float),
+        'dev_ccc?': (int, float),
+        'ccc?': (int, float),
+        'ccc_ci95?': [(int, float)],
+        'ccc_folds?': (int, float),
+        'pearson?': (int, float),
+        'rmse?': (int, float),
+        'ratings?': {str: dict},
     },
     'protocol?': str,
     'protocol_folds?': COUNT,
@@ -90,7 +104,10 @@ SCHEMA = {
             'utterances?': (int, float),
             'uar?': (int, float),
             'uar_ci95?': [(int, float)],
+            'ccc?': (int, float),
+            'ccc_ci95?': [(int, float)],
             'delta_uar?': (int, float),
+            'delta_ccc?': (int, float),
             'delta_ci95?': [(int, float)],
         }
     ],
@@ -134,17 +151,42 @@ def check_facts(metadata: dict) -> None:
     if violation:
         raise Damage(violation)
     _check_whole_numbers(metadata, '')
-    classes, sizes = metadata['classes'], metadata['sizes']
-    if len(set(classes)) < len(classes):
-        raise Damage(f'a class is repeated in {classes}')
-    if len(classes) != sizes['emotions']:
-        raise Damage(f'it has {len(classes)} classes, and sizes.emotions is {sizes["emotions"]}')
+    _check_outputs(metadata)
     if metadata['normalisation'] not in NORMALISATIONS:
         raise Damage(f'normalisation is {metadata["normalisation"]!r}')
     if metadata['config']['model']['name'] == 'fine_tuned' and 'upstream' not in metadata:
         raise Damage('it lacks upstream, the record of the pretrained encoder that was fine-tuned')
     _check_sizes(metadata['config']['model'], 'config.model')
     _check_features(metadata)
+
+
+def _check_outputs(metadata: dict) -> None:
+    """Raises Damage unless the classes and ratings are those of the task and of the network."""
+    classes, sizes = metadata['classes'], metadata['sizes']
+    ratings = metadata.get('ratings') or []
+    task = metadata.get('task', 'emotion')
+    config_task = metadata['config'].get('task', 'emotion')
+    if task not in labels.TASKS or task != config_task:
+        raise Damage(f'its task is {task!r}, and config.task is {config_task!r}')
+    for names in (classes, ratings):
+        if len(set(names)) < len(names):
+            raise Damage(f'a name is repeated in {names}')
+    if labels.has_classes(task):
+        if len(classes) != sizes['emotions']:
+            raise Damage(
+                f'it has {len(classes)} classes, and sizes.emotions is {sizes["emotions"]}'
+            )
+        if 'calibration' not in metadata:
+            raise Damage('it lacks calibration')
+    elif classes:
+        raise Damage(f'its task is ratings, and it has the classes {classes}')
+    expected = metadata['config']['data'].get('ratings') if labels.has_ratings(task) else []
+    count = sizes.get('ratings') or 0
+    if ratings != expected or len(ratings) != count:
+        raise Damage(
+            f'its ratings are {ratings}; expected {expected} by its task, and {count} of them by '
+            'sizes.ratings'
+        )
 
 
 def _check_whole_numbers(value, name: str) -> None:

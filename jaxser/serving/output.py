@@ -8,6 +8,7 @@ from data_pipelines import terminal
 from data_pipelines.csv_files import format_row
 from data_pipelines.progress import progress_bar
 from data_pipelines.wording import pluralize
+from jaxser.serving.output_names import OutputNames
 
 FORMATS = ('table', 'csv', 'jsonl')
 MIN_FILES_FOR_PROGRESS = 10
@@ -16,24 +17,24 @@ MIN_FILES_FOR_PROGRESS = 10
 def format_predictions(
     predictions: Iterable[dict],
     output_format: str,
-    classes: tuple[str, ...],
+    names: OutputNames,
     has_enrolled: bool = False,
 ) -> Iterator[str]:
     """Yields the predictions as text, each as soon as it is available.
 
-    The table of files is one text, at the end of the predictions. With `has_enrolled`, CSV has the
-    numbers of enrolled utterances as a column.
+    `names` are the classes and ratings of the model. The table of files is one text, at the end of
+    the predictions. With `has_enrolled`, CSV has the numbers of enrolled utterances as a column.
     """
     if output_format == 'jsonl':
         yield from map(json.dumps, predictions)
     elif output_format == 'csv':
-        yield from format_csv(predictions, classes, has_enrolled)
+        yield from format_csv(predictions, names, has_enrolled)
     else:
-        yield from format_table(predictions, classes)
+        yield from format_table(predictions, names)
 
 
 def track_failures(predictions: Iterable[dict], failed: list[dict], count: int) -> Iterator[dict]:
-    """Yields the predictions of `count` files, and appends those without a posterior to `failed`.
+    """Yields the predictions of `count` files, and appends those of the failed ones to `failed`.
 
     A progress bar is shown if there are many files.
     """
@@ -50,18 +51,19 @@ def track_failures(predictions: Iterable[dict], failed: list[dict], count: int) 
 
 
 def format_csv(
-    predictions: Iterable[dict], classes: tuple[str, ...], has_enrolled: bool = False
+    predictions: Iterable[dict], names: OutputNames, has_enrolled: bool = False
 ) -> Iterator[str]:
     """Yields a header, and a row for each file and each window of a file or stream."""
-    header = ['file', 'part', 'start', 'end', 'emotion', *classes, 'error']
+    emotion = ['emotion'] if names.classes else []
+    header = ['file', 'part', 'start', 'end', *emotion, *names.classes, *names.ratings, 'error']
     yield format_row([*header, 'enrolled'] if has_enrolled else header)
     for prediction in predictions:
         enrolled = [prediction.get('enrolled', '')] if has_enrolled else []
-        columns = csv_columns(prediction, _part_of_prediction(prediction), classes)
+        columns = csv_columns(prediction, _part_of_prediction(prediction), names)
         yield format_row(columns + enrolled)
         for window in prediction.get('windows', ()):
             window_of_file = window | {'file': prediction['file']}
-            yield format_row(csv_columns(window_of_file, 'window', classes) + enrolled)
+            yield format_row(csv_columns(window_of_file, 'window', names) + enrolled)
 
 
 def _part_of_prediction(prediction: dict) -> str:
@@ -70,19 +72,21 @@ def _part_of_prediction(prediction: dict) -> str:
     return 'file' if 'file' in prediction else 'window'
 
 
-def csv_columns(prediction: dict, part: str, classes: tuple[str, ...]) -> list:
+def csv_columns(prediction: dict, part: str, names: OutputNames) -> list:
     """Returns the columns of a prediction; `part` is 'file', 'window' or 'error'."""
-    posterior = prediction.get('posterior') or {}
-    start = prediction.get('start', 0 if posterior else '')
+    values = names.find_values(prediction)
+    start = prediction.get('start', 0 if values else '')
     end = prediction.get('end', prediction.get('seconds', ''))
-    columns = [prediction.get('file', '-'), part, start, end, prediction.get('emotion') or '']
-    for name in classes:
-        columns.append(f'{posterior[name]:.9g}' if name in posterior else '')
+    columns = [prediction.get('file', '-'), part, start, end]
+    if names.classes:
+        columns.append(prediction.get('emotion') or '')
+    for name in (*names.classes, *names.ratings):
+        columns.append(f'{values[name]:.9g}' if name in values else '')
     columns.append(prediction.get('error', prediction.get('note', '')))
     return columns
 
 
-def format_table(predictions: Iterable[dict], classes: tuple[str, ...]) -> Iterator[str]:
+def format_table(predictions: Iterable[dict], names: OutputNames) -> Iterator[str]:
     """Yields text for people.
 
     For files: one table, then a line for each file without a prediction. For a stream: a line per
@@ -91,41 +95,45 @@ def format_table(predictions: Iterable[dict], classes: tuple[str, ...]) -> Itera
     predicted, errors = [], []
     for prediction in predictions:
         if 'file' not in prediction:
-            yield _stream_line(prediction)
-        elif prediction.get('posterior'):
+            yield _stream_line(prediction, names)
+        elif 'error' not in prediction:
             predicted.append(prediction)
         else:
             errors.append(f'{one_line(prediction["file"])}: {prediction["error"]}')
     if predicted:
-        yield _render_table(predicted, classes)
+        yield _render_table(predicted, names)
     yield from errors
 
 
-def _stream_line(prediction: dict) -> str:
-    posterior = prediction['posterior']
-    result = _posterior_text(posterior) if posterior else prediction['note']
-    emotion = prediction['emotion'] or ''
-    line = f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s  {emotion:12s}  {result}'
+def _stream_line(prediction: dict, names: OutputNames) -> str:
+    values = names.find_values(prediction)
+    parts = [f'{prediction["start"]:8.1f} to {prediction["end"]:8.1f} s']
+    if names.classes:
+        parts.append(f'{prediction["emotion"] or "":12s}')
+    parts.append(_join_values(values, names) if values else prediction['note'])
     if 'enrolled' in prediction:
-        line += f'  (enrolled: {pluralize(prediction["enrolled"], "window")})'
-    return line
+        parts.append(f'(enrolled: {pluralize(prediction["enrolled"], "window")})')
+    return '  '.join(parts)
 
 
-def _posterior_text(posterior: dict[str, float]) -> str:
-    return ' '.join(f'{name} {p:.2f}' for name, p in posterior.items())
+def _join_values(values: dict[str, float], names: OutputNames) -> str:
+    """Returns values by name as text, such as 'angry 0.90 sad 0.10' or 'arousal +0.25'."""
+    texts = names.format_values(values)
+    return ' '.join(f'{name} {text}' for name, text in texts.items())
 
 
-def describe_change(prediction: dict) -> str:
+def describe_change(prediction: dict, names: OutputNames) -> str:
     """Returns how enrolment changed a prediction of a stream that has 'not_enrolled'."""
     windows = pluralize(prediction['enrolled'], 'window')
+    values = names.find_values(prediction)
     return (
         f'{prediction["start"]:.0f} to {prediction["end"]:.0f} s, with {windows} of the speaker '
-        f'enrolled: {_posterior_text(prediction["posterior"])}; without enrolment: '
-        f'{_posterior_text(prediction["not_enrolled"])}.'
+        f'enrolled: {_join_values(values, names)}; without enrolment: '
+        f'{_join_values(prediction["not_enrolled"], names)}.'
     )
 
 
-def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
+def _render_table(predictions: list[dict], names: OutputNames) -> str:
     """Returns a table of files, with a column of windows if any file was cut into windows."""
     import rich.table
 
@@ -138,8 +146,9 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
         table.add_column('mean of windows', justify='right')
     if has_enrolled:
         table.add_column('enrolled', justify='right')
-    table.add_column('emotion')
-    for name in classes:
+    if names.classes:
+        table.add_column('emotion')
+    for name in (*names.classes, *names.ratings):
         table.add_column(name, justify='right')
     for prediction in predictions:
         cells = [one_line(prediction['file']), f'{prediction["seconds"]:.1f}']
@@ -147,9 +156,9 @@ def _render_table(predictions: list[dict], classes: tuple[str, ...]) -> str:
             cells.append(str(len(prediction['windows']) or ''))
         if has_enrolled:
             cells.append(str(prediction['enrolled']))
-        cells.append(prediction['emotion'])
-        for name in classes:
-            cells.append(f'{prediction["posterior"][name]:.3f}')
+        if names.classes:
+            cells.append(prediction['emotion'])
+        cells += names.format_values(names.find_values(prediction), digits=3).values()
         table.add_row(*cells)
     return terminal.format_table(table, is_uncut=True)
 

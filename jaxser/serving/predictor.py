@@ -1,4 +1,4 @@
-"""Predicts the emotion of waves, files and streams with a model."""
+"""Predicts the emotion or the ratings of waves, files and streams with a model."""
 
 import copy
 import functools
@@ -41,8 +41,9 @@ from jaxser.serving.enrolment import (
 )
 from jaxser.serving.frame_extractor import BATCH_SIZE, FrameExtractor
 from jaxser.serving.model import Model, check_network, find_encoder, read_model
+from jaxser.serving.model_outputs import make_feature_function, make_model_outputs
+from jaxser.serving.output_names import POSTERIOR, RATINGS, OutputNames
 from jaxser.serving.pcm import MAX_CHANNELS, to_float_samples
-from jaxser.serving.posterior import make_feature_function, make_posterior
 from jaxser.serving.recordings import (
     AUDIO_SUFFIXES,
     Recording,
@@ -74,7 +75,10 @@ def _ignore(sentence: str) -> None:
 class Predictor:
     """A model that is ready to predict; its programs are compiled when they are first needed.
 
-    `enrolment` is the enrolled speaker, whose utterances it predicts; None if nobody is enrolled.
+    Attributes:
+      classes: the classes of emotions; () for a model of ratings.
+      ratings: the predicted ratings, such as arousal; () for a model of classes.
+      enrolment: the enrolled speaker, whose utterances it predicts; None if nobody is enrolled.
     """
 
     def __init__(
@@ -101,7 +105,8 @@ class Predictor:
         check_channel(channel)
         self.model = model
         self.metadata = model.metadata
-        self.classes = tuple(self.metadata['classes'])
+        self.names = OutputNames.from_metadata(self.metadata)
+        self.classes, self.ratings = self.names
         self.config = config_from_dict(self.metadata['config'])
         spec = dataset.feature_spec(self.config.data)
         self.wave_spec = AUDIO_SPEC if encoder else spec  # has the sample rate
@@ -120,27 +125,30 @@ class Predictor:
         self.max_seconds = min(MAX_UTTERANCE_SECONDS, self.extractor.max_seconds)
         self.run_arrays = jax.tree.map(jnp.asarray, model.run_arrays)
         self._set_enrolment(None)
-        self._posterior = self._compile_posterior(encoder)
+        self._outputs = self._compile_outputs(encoder)
 
-    def _compile_posterior(self, encoder: PretrainedEncoder | None):
-        """Returns the jitted function (run_arrays, params, batch, length_B) -> posterior_BxC.
+    def _compile_outputs(self, encoder: PretrainedEncoder | None):
+        """Returns the jitted function (run_arrays, params, batch, length_B) -> output_BxO.
 
-        If speakers can be enrolled, speaker_offset_RxP is a further argument.
+        The outputs are the posterior and then the ratings. If speakers can be enrolled,
+        speaker_offset_RxP is a further argument.
         """
         in_turn = jax.default_backend() == 'cpu'  # as in training (jaxser/training/parallel.py)
-        mean_posterior = make_posterior(self.metadata, in_turn, encoder)
+        mean_outputs = make_model_outputs(self.metadata, in_turn, encoder)
         make_features = make_feature_function(self.metadata, encoder)
 
         @jax.jit
-        def posterior(run_arrays, params, batch, length_B, *speaker_offset):
+        def outputs(run_arrays, params, batch, length_B, *speaker_offset):
             mel_BxTxM, frames_B = make_features(params, batch, length_B)
-            return mean_posterior(run_arrays, params, mel_BxTxM, frames_B, *speaker_offset)
+            arrays = mean_outputs(run_arrays, params, mel_BxTxM, frames_B, *speaker_offset)
+            in_order = [arrays[name] for name in (POSTERIOR, RATINGS) if name in arrays]
+            return jnp.concatenate(in_order, axis=-1)
 
-        return posterior
+        return outputs
 
     def _set_enrolment(self, enrolment: SpeakerEnrolment | None) -> None:
         self.enrolment = enrolment
-        self._speaker_offset: tuple[jax.Array, ...] = ()  # what `_posterior` takes in addition
+        self._speaker_offset: tuple[jax.Array, ...] = ()  # what `_outputs` takes in addition
         if can_enrol(self.metadata):
             offset_RxP = np.zeros(offset_shape(self.model), np.float32)
             if enrolment:
@@ -246,12 +254,15 @@ class Predictor:
         return notes
 
     def predict(self, wave: np.ndarray, rate: int) -> dict:
-        """Returns the posterior of a wave, with the most probable emotion.
+        """Returns the posterior of a wave, with the most probable emotion, or its ratings.
 
         {'seconds', 'emotion', 'posterior': {class: probability},
          'windows': [{'start', 'end', 'emotion', 'posterior'}, ...]}
 
-        `windows` is empty for a wave of up to 30 s. A silent window has the posterior None, and
+        A model of ratings has 'arousal', 'valence' and 'dominance', numbers from -1 to 1, in place
+        of 'emotion' and 'posterior', as far as it was trained on them; a model of both has all.
+
+        `windows` is empty for a wave of up to 30 s. A silent window has None for each of them, and
         does not count for the mean. With an enrolled speaker, 'enrolled' is the number of the
         speaker's enrolled utterances.
 
@@ -352,16 +363,17 @@ class Predictor:
         channels: int = 1,
         running: RunningEnrolment | None = None,
     ) -> Iterator[dict]:
-        """Yields for each second of raw PCM the posterior of the last `window` seconds.
+        """Yields for each second of raw PCM the prediction of the last `window` seconds.
 
-        {'start', 'end', 'emotion', 'posterior'}. For a second without a prediction the posterior is
-        None, and 'note' is the reason. If no second has a prediction, the last item is
-        {'file', 'error'}.
+        {'start', 'end', 'emotion', 'posterior'}, or the ratings, as `predict` returns them. For a
+        second without a prediction they are None, and 'note' is the reason. If no second has a
+        prediction, the last item is {'file', 'error'}.
 
         With `running`, as `start_enrolment` returns it, the speaker of the stream is enrolled:
         every `window` seconds, the window that has just ended is enrolled once, if it has sound.
         'enrolled' is then the number of windows by which a second was predicted. Once, after a
-        minute, 'not_enrolled' is the posterior that it would have without them.
+        minute, 'not_enrolled' has the probabilities and ratings that it would have without them,
+        by name.
         """
         return streams.predict_stream(self, file, rate, encoding, channels, running)
 
@@ -370,11 +382,11 @@ class Predictor:
         silence = np.zeros(round(self.window * self.wave_spec.rate), np.float32)
         silence_input = self.extractor.extract_input(silence)
         length = self.extractor.padded_length(silence_input)
-        self._predict_posteriors([silence_input], length)
+        self._predict_outputs([silence_input], length)
         return length
 
     def predict_window(self, samples_LxK: np.ndarray, rate: int, length: int) -> dict:
-        """Returns the posterior of a window of a stream; 'note' says why there is none.
+        """Returns the prediction of a window of a stream; 'note' says why there is none.
 
         `samples_LxK` are those of K channels, of full scale 1, and `length` is the padded length
         that `compile_window` returns.
@@ -383,9 +395,9 @@ class Predictor:
             mono = decode.to_mono(samples_LxK, rate, self.wave_spec, self.channel)
             model_input = self.extractor.extract_input(mono)
         except decode.Rejection as reason:  # silence, as a rule
-            return self._format_posterior(None) | {'note': str(reason)}
-        (p_C,) = self._predict_posteriors([model_input], length)
-        return self._format_posterior(p_C)
+            return self.names.make_prediction(None) | {'note': str(reason)}
+        (output_O,) = self._predict_outputs([model_input], length)
+        return self.names.make_prediction(output_O)
 
     def _read_recording(self, path: Path) -> Recording:
         """Decodes a file and extracts its input."""
@@ -443,54 +455,46 @@ class Predictor:
             for segment in recording.segments:
                 if segment.model_input is not None:
                     inputs.append(segment.model_input)
-        posteriors = iter(self._predict_posteriors(inputs))
+        outputs = iter(self._predict_outputs(inputs))
         predictions = []
         for recording in recordings:
             prediction = {'file': recording.name} if recording.name else {}
             if recording.error:
                 prediction |= {'error': recording.error}
             else:
-                prediction |= self._predict_segments(recording, posteriors)
+                prediction |= self._predict_segments(recording, outputs)
                 if self.enrolment:
                     prediction |= {'enrolled': self.enrolment.utterances}
             predictions.append(prediction)
         return predictions
 
-    def _predict_segments(self, recording: Recording, posteriors: Iterator[np.ndarray]) -> dict:
-        """Returns the prediction of a recording, from one posterior per segment with sound."""
+    def _predict_segments(self, recording: Recording, outputs: Iterator[np.ndarray]) -> dict:
+        """Returns the prediction of a recording, from the outputs of each segment with sound."""
         windows, audible = [], []
         for segment in recording.segments:
-            p_C = None
+            output_O = None
             if segment.model_input is not None:
-                p_C = next(posteriors)
-                audible.append(p_C)
+                output_O = next(outputs)
+                audible.append(output_O)
             times = {'start': segment.start, 'end': segment.end}
-            windows.append(times | self._format_posterior(p_C))
+            windows.append(times | self.names.make_prediction(output_O))
         prediction = {'seconds': recording.seconds}
         if audible:
-            prediction |= self._format_posterior(np.mean(audible, 0))
+            prediction |= self.names.make_prediction(np.mean(audible, 0))
         else:
             prediction['error'] = 'silent in every window: nothing above -80 dBFS'
         prediction['windows'] = windows if len(windows) > 1 else []
         return prediction
 
-    def _format_posterior(self, p_C: np.ndarray | None) -> dict:
-        if p_C is None:
-            return {'emotion': None, 'posterior': None}
-        return {
-            'emotion': self.classes[int(p_C.argmax())],
-            'posterior': dict(zip(self.classes, p_C.tolist())),
-        }
-
-    def _predict_posteriors(
+    def _predict_outputs(
         self, inputs: list[np.ndarray], length: int | None = None
     ) -> list[np.ndarray]:
-        """Returns p_C (float64) of each input.
+        """Returns output_O (float64) of each input: the posterior, and then the ratings.
 
         Inputs are padded to `length`, or else to one of a few lengths, so that few programs are
         compiled.
         """
-        posteriors: list = [None] * len(inputs)
+        outputs: list = [None] * len(inputs)
         remaining = sorted(range(len(inputs)), key=lambda n: -len(inputs[n]))
         while remaining:
             padded_length = length or self.extractor.padded_length(inputs[remaining[0]])
@@ -500,19 +504,21 @@ class Predictor:
             batch, length_B = self.extractor.pad_batch(
                 [inputs[n] for n in indices], padded_length, B
             )
-            p_BxC = self._posterior(
+            output_BxO = self._outputs(
                 self.run_arrays, self.extractor.params, batch, length_B, *self._speaker_offset
             )
-            p_BxC = np.asarray(p_BxC, np.float64)
-            if not np.isfinite(p_BxC[: len(indices)]).all():
+            output_BxO = np.array(output_BxO, np.float64)[: len(indices)]
+            if not np.isfinite(output_BxO).all():
                 raise UserError(
-                    'The posterior is not finite: the weights of the model are far too large, so '
+                    'The prediction is not finite: the weights of the model are far too large, so '
                     'it is probably damaged or forged. Copy it again, or make it again with '
                     'python -m jaxser.bundle.'
                 )
+            p_BxC = output_BxO[:, : len(self.classes)]
+            p_BxC /= p_BxC.sum(-1, keepdims=True)
             for b, n in enumerate(indices):
-                posteriors[n] = p_BxC[b] / p_BxC[b].sum()
-        return posteriors
+                outputs[n] = output_BxO[b]
+        return outputs
 
 
 def _check_no_paths(waves) -> None:

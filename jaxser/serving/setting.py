@@ -2,6 +2,7 @@
 
 from data_pipelines.wording import pluralize
 from jaxser.analysis import summary
+from jaxser.analysis.measure import main_measure
 from jaxser.runs import USUAL_VARIANTS, format_value, method_name
 
 
@@ -38,11 +39,12 @@ def describe_networks(metadata: dict) -> str:
 def describe_setting(metadata: dict) -> str:
     """Returns a sentence that says which setting the model is, and how it was chosen."""
     setting = _name_setting(metadata)
-    if metadata['row'].get('dev_uar') is None:
+    measure = main_measure(metadata['config'])
+    if metadata['row'].get(f'dev_{measure.key}') is None:
         return f'The model is {setting}.'
     if metadata.get('chosen_by') == 'user':
-        return f'The model is {setting}, chosen with --setting, not by dev UAR.'
-    return f'The model is {setting}, chosen by dev UAR.'
+        return f'The model is {setting}, chosen with --setting, not by dev {measure.title}.'
+    return f'The model is {setting}, chosen by dev {measure.title}.'
 
 
 def _name_setting(metadata: dict) -> str:

@@ -15,9 +15,10 @@ from jax.extend.mlir.dialects import stablehlo
 from data_pipelines.errors import UserError
 from data_pipelines.features.decode import MIN_SECONDS
 from jaxser.pretrained.encoder import SAMPLE_RATE, PretrainedEncoder
-from jaxser.serving import posterior
 from jaxser.serving.enrolment import OFFSET_NAME, offset_shape
 from jaxser.serving.model import Model, is_fine_tuned
+from jaxser.serving.model_outputs import make_feature_function, make_model_outputs
+from jaxser.serving.output_names import POSTERIOR, OutputNames
 
 # Without these settings a program contains paths of the machine that exported it.
 ANONYMOUS_JAX_CONFIG = {
@@ -41,33 +42,37 @@ def hide_source_paths() -> Iterator[None]:
             jax.config.update(name, value)
 
 
-def multi_platform_posterior(
+def multi_platform_program(
     model: Model, encoder: PretrainedEncoder | None = None
-) -> Callable[..., jax.Array]:
+) -> Callable[..., jax.Array | dict[str, jax.Array]]:
     """Returns a function (batch, length_B) -> posterior_BxC for all platforms.
 
-    If speakers can be enrolled in the model, speaker_offset_RxP is its third argument. It computes
-    the same posterior as jaxser.predict. On a CPU the runs are computed one after another. On an
-    accelerator they are vmapped, because a step of the LSTM is too small to fill it; the runs of a
-    fine-tuned encoder are never vmapped.
+    For a model of ratings it returns {'rating_BxA': ...}, with 'posterior_BxC' too if the model has
+    classes. If speakers can be enrolled in the model, speaker_offset_RxP is its third argument.
+
+    It computes the same outputs as jaxser.predict. On a CPU the runs are computed one after
+    another. On an accelerator they are vmapped, because a step of the LSTM is too small to fill it;
+    the runs of a fine-tuned encoder are never vmapped.
     """
     run_arrays = model.run_arrays
     params = jax.tree.map(jnp.asarray, encoder.params if encoder else None)
-    posterior_in_turn = posterior.make_posterior(model.metadata, True, encoder)
-    posterior_at_once = posterior.make_posterior(model.metadata, False, encoder)
-    make_features = posterior.make_feature_function(model.metadata, encoder)
+    outputs_in_turn = make_model_outputs(model.metadata, True, encoder)
+    outputs_at_once = make_model_outputs(model.metadata, False, encoder)
+    make_features = make_feature_function(model.metadata, encoder)
+    names = OutputNames.from_metadata(model.metadata)
 
-    def program(batch: jax.Array, length_B: jax.Array, *speaker_offset: jax.Array) -> jax.Array:
+    def program(batch: jax.Array, length_B: jax.Array, *speaker_offset: jax.Array):
         mel_BxTxM, frames_B = make_features(params, batch, length_B)
-        return jax.lax.platform_dependent(
+        outputs = jax.lax.platform_dependent(
             run_arrays,
             params,
             mel_BxTxM,
             frames_B,
             *speaker_offset,
-            cpu=posterior_in_turn,
-            default=posterior_at_once,
+            cpu=outputs_in_turn,
+            default=outputs_at_once,
         )
+        return outputs if names.ratings else outputs[POSTERIOR]
 
     return program
 
@@ -119,9 +124,9 @@ def _length_limit(encoder: PretrainedEncoder, units_per_second: int) -> str:
 
 
 def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> jax.export.Exported:
-    """Exports the posterior of the inputs that `program_inputs` describes."""
+    """Exports the outputs of the model for the inputs that `program_inputs` describes."""
     inputs = program_inputs(model, encoder).values()
-    program = jax.jit(multi_platform_posterior(model, encoder))
+    program = jax.jit(multi_platform_program(model, encoder))
     with hide_source_paths():
         exported = jax.export.export(program, platforms=PLATFORMS)(*inputs)
     # By default JAX writes a version of StableHLO that only releases of the last weeks can read.
@@ -134,18 +139,25 @@ def export_program(model: Model, encoder: PretrainedEncoder | None = None) -> ja
     return dataclasses.replace(exported, mlir_module_serialized=portable)
 
 
+def program_outputs(exported: jax.export.Exported) -> list[str]:
+    """Returns the names of a program's outputs, in the order of its avals."""
+    outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
+    return list(outputs) if isinstance(outputs, dict) else [POSTERIOR]
+
+
 def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder: Path) -> None:
     """Saves the program as a SavedModel.
 
     Its signature `serving_default` takes the inputs of the program by these names, and returns
-    posterior_BxC. UserError if TensorFlow is not installed or cannot write the folder.
+    posterior_BxC, rating_BxA, or both, by name. UserError if TensorFlow is not installed or cannot
+    write the folder.
     """
     try:
         import tensorflow as tf
         from tensorflow.compiler.tf2xla.python import xla
     except ImportError as error:
         raise UserError(f'--saved_model needs TensorFlow: {error}.') from None
-    class_count = exported.out_avals[0].shape[-1]
+    output_names = program_outputs(exported)
     # The program is called in the same way as by jax2tf. jax2tf itself would export it again, in a
     # version that only a TensorFlow as new as this JAX can read.
     call = partial(
@@ -153,20 +165,20 @@ def save_for_tensorflow(exported: jax.export.Exported, names: list[str], folder:
         version=exported.calling_convention_version,
         module=exported.mlir_module_serialized,
         platforms=[platform.upper() for platform in exported.platforms],
-        Tout=[tf.float32],
-        Sout=[(None, class_count)],
+        Tout=[tf.float32] * len(output_names),
+        Sout=[(None, aval.shape[-1]) for aval in exported.out_avals],
     )
     signature = []
     for name, aval in zip(names, exported.in_avals):
         shape = [size if isinstance(size, int) else None for size in aval.shape]
         signature.append(tf.TensorSpec(shape, aval.dtype, name))
 
-    def posterior_function(*inputs):
-        return {'posterior_BxC': call(inputs)[0]}
+    def predict(*inputs):
+        return dict(zip(output_names, call(inputs), strict=True))
 
     module = tf.Module()
-    module.posterior = tf.function(posterior_function, input_signature=signature, autograph=False)
+    module.predict = tf.function(predict, input_signature=signature, autograph=False)
     try:
-        tf.saved_model.save(module, str(folder), signatures={'serving_default': module.posterior})
+        tf.saved_model.save(module, str(folder), signatures={'serving_default': module.predict})
     except tf.errors.OpError as error:
         raise UserError(f'TensorFlow cannot write {folder}: {error.message}') from None

@@ -46,7 +46,7 @@ def predict_stream(
             prediction['enrolled'] = running.sums.utterances
             if not is_compared and _is_comparable(end, prediction):
                 plain = unknown.predict_window(buffer_LxK, rate, length)
-                prediction['not_enrolled'] = plain['posterior']
+                prediction['not_enrolled'] = predictor.names.find_values(plain)
                 is_compared = True
         yield {'start': start, 'end': end} | prediction
         if stream and stream.add(samples_LxK):
@@ -57,7 +57,7 @@ def predict_stream(
 
 def _is_comparable(seconds: float, prediction: dict) -> bool:
     """Returns whether a prediction of a stream shows what enrolment has changed."""
-    has_enrolled = bool(prediction['enrolled'] and prediction['posterior'])
+    has_enrolled = bool(prediction['enrolled'] and 'note' not in prediction)
     return has_enrolled and seconds >= COMPARISON_SECONDS
 
 

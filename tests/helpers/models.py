@@ -135,5 +135,5 @@ def predict_batches(predictor: Predictor, batches: dict[str, np.ndarray]) -> lis
         utterances = []
         for mel_TxM, frames in zip(batches[f'mel_{n}'], batches[f'frames_{n}']):
             utterances.append(mel_TxM[:frames])
-        posteriors.append(np.stack(predictor._predict_posteriors(utterances)))
+        posteriors.append(np.stack(predictor._predict_outputs(utterances)))
     return posteriors

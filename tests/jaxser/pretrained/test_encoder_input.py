@@ -26,9 +26,9 @@ from jaxser.analysis import calibration
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.pretrained.extractor import input_from_folder
 from jaxser.probing import prober
-from jaxser.serving import bundling, model_card, stablehlo
+from jaxser.serving import bundling, card_usage, model_card, stablehlo
 from jaxser.serving.model import MODEL_FILES, find_encoder, read_model
-from jaxser.serving.posterior import make_posterior
+from jaxser.serving.model_outputs import make_model_outputs
 from jaxser.serving.predictor import Predictor
 from jaxser.training import experiment
 
@@ -171,7 +171,7 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_weights(finished_swe
     }
     inputs = model.extractor.pad_batch([model.extractor.extract_input(wave)], 100, 1)
     for in_turn in (True, False):  # on an accelerator too they take turns
-        jaxpr = jax.make_jaxpr(make_posterior(model.metadata, in_turn, encoder))(
+        jaxpr = jax.make_jaxpr(make_model_outputs(model.metadata, in_turn, encoder))(
             model.run_arrays, model.extractor.params, *inputs
         )
         assert sum(x.nbytes for x in jaxpr.consts) < 1000
@@ -191,7 +191,7 @@ def test_neither_batch_nor_padding_changes_a_posterior(finished_sweep, case, tmp
     for seconds, answer in zip(lengths, model.predict_files(names), strict=True):
         wave = make_tone(seconds)
         assert_close(model.predict(wave, RATE), answer, 1e-5)
-        (padded,) = model._predict_posteriors([model.extractor.extract_input(wave)], 200)
+        (padded,) = model._predict_outputs([model.extractor.extract_input(wave)], 200)
         np.testing.assert_allclose(
             padded, [answer['posterior'][c] for c in model.classes], atol=1e-5
         )
@@ -301,7 +301,7 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(
     assert len(posteriors) == 3 + (case == 'whisper')
     for posterior in posteriors:
         assert posterior == pytest.approx(want, abs=1e-5)
-    content = (out / model_card.PROGRAM_FILE).read_bytes()
+    content = (out / card_usage.PROGRAM_FILE).read_bytes()
     program = jax.export.deserialize(content)
     assert program.platforms == stablehlo.PLATFORMS
     for seconds in ((0.1,), (0.5, 1.3, 0.2)):
@@ -313,7 +313,7 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(
         for b, length in enumerate(length_B):
             features_BxTxM[b, length:] = (np.nan, 1e4, -1e4)[b]
         np.testing.assert_allclose(
-            program.call(features_BxTxM, length_B), model._predict_posteriors(waves), atol=1e-5
+            program.call(features_BxTxM, length_B), model._predict_outputs(waves), atol=1e-5
         )
     T = 1101 if CASES[case][0] == 'whisper' else 9
     with pytest.raises(ValueError, match='shapes'):  # of what it cannot hear at once, or at all
@@ -348,16 +348,16 @@ def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_pa
         'README.md',
         *MODEL_FILES,
         'upstream',
-        model_card.PROGRAM_FILE,
+        card_usage.PROGRAM_FILE,
     }
     for name in (
-        model_card.PROGRAM_FILE,
+        card_usage.PROGRAM_FILE,
         'model.json',
         'upstream/model.safetensors',
         'upstream/LICENSE.txt',
     ):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / card_usage.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='float16'):
         program.call(np.zeros((1, 100, 6), np.float32), np.int32([100]))
 
@@ -382,7 +382,7 @@ def test_an_export_without_the_encoder_has_no_program(finished_sweep, tmp_path, 
     text = (out / 'README.md').read_text()
     assert 'There is no program here' in text
     assert 'It is not here' in text
-    assert model_card.PROGRAM_FILE not in text
+    assert card_usage.PROGRAM_FILE not in text
     assert 'stablehlo' not in text
     with pytest.raises(UserError, match=r'TensorFlow needs these weights: add --carry_upstream'):
         export.export_model(finished_sweep('whisper'), tmp_path / 'tf', saved_model=True)

@@ -30,9 +30,9 @@ from jaxser.interfaces import Sizes
 from jaxser.pretrained.encoder import read_encoder, write_encoder
 from jaxser.pretrained.extractor import states_from_folder
 from jaxser.probing import prober
-from jaxser.serving import bundling, model_card, stablehlo
+from jaxser.serving import bundling, card_usage, stablehlo
 from jaxser.serving.model import Model, find_encoder, read_model
-from jaxser.serving.posterior import make_posterior
+from jaxser.serving.model_outputs import make_model_outputs
 from jaxser.serving.predictor import Predictor
 from jaxser.training import experiment, step
 from jaxser.workdir import Workdir
@@ -171,7 +171,7 @@ def test_neither_batch_nor_padding_changes_a_posterior(model, tmp_path):
     for n, answer in enumerate(model.predict_files(names)):
         wave = make_tone([0.3, 0.9, 1.4, 3.1][n])
         assert_close(model.predict(wave, RATE), answer)
-        (padded,) = model._predict_posteriors([wave], 1000)
+        (padded,) = model._predict_outputs([wave], 1000)
         np.testing.assert_allclose(
             padded, [answer['posterior'][c] for c in model.classes], atol=1e-4
         )
@@ -311,8 +311,10 @@ def test_normalisation_by_speaker_is_refused_for_pooled_states(finished_sweep):
     """An utterance is one frame, and would become zero minus its own mean."""
     facts, _ = read_model(finished_sweep('whisper'))
     with pytest.raises(UserError, match='This makes every pooled state 0'):
-        make_posterior(facts | {'normalisation': 'speaker_transductive'}, True)
-    make_posterior(facts | {'normalisation': 'none'}, True)  # what was not normalised needs none
+        make_model_outputs(facts | {'normalisation': 'speaker_transductive'}, True)
+    make_model_outputs(
+        facts | {'normalisation': 'none'}, True
+    )  # what was not normalised needs none
 
 
 def test_an_encoder_that_would_not_be_used_is_refused(finished_sweep, tmp_path):
@@ -359,13 +361,13 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(
     assert len(posteriors) == 3 + (case == 'whisper')
     for posterior in posteriors:
         assert posterior == pytest.approx(want, abs=1e-4)
-    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / card_usage.PROGRAM_FILE).read_bytes())
     waves = [make_tone(s) for s in (0.5, 1.3)]
     samples_BxL, length_B = model.extractor.pad_batch(waves, 150, 2)
     for b, length in enumerate(length_B):
         samples_BxL[b, length:] = (np.nan, 1e4)[b]
     np.testing.assert_allclose(
-        program.call(samples_BxL, length_B), model._predict_posteriors(waves), atol=1e-4
+        program.call(samples_BxL, length_B), model._predict_outputs(waves), atol=1e-4
     )
     for file in (f for f in out.rglob('*') if f.is_file()):
         assert str(finished_sweep(case).parent).encode() not in file.read_bytes()
@@ -387,16 +389,16 @@ def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_pa
         'model.json',
         'model.safetensors',
         'upstream',
-        model_card.PROGRAM_FILE,
+        card_usage.PROGRAM_FILE,
     }
     for name in (
-        model_card.PROGRAM_FILE,
+        card_usage.PROGRAM_FILE,
         'model.json',
         'upstream/model.safetensors',
         'upstream/LICENSE.txt',
     ):
         assert (again / name).read_bytes() == (out / name).read_bytes()
-    program = jax.export.deserialize((out / model_card.PROGRAM_FILE).read_bytes())
+    program = jax.export.deserialize((out / card_usage.PROGRAM_FILE).read_bytes())
     with pytest.raises(ValueError, match='shapes'):
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
@@ -445,15 +447,17 @@ def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monke
     )
     waves = [make_tone(0.3), random.normal(0, 0.1, 9000).astype(np.float32), make_tone(0.6)]
     predictor = Predictor(model, encoder=encoder)
-    want = predictor._predict_posteriors(waves)
+    want = predictor._predict_outputs(waves)
     program = jax.export.deserialize(stablehlo.export_program(model, encoder).serialize())
     np.testing.assert_allclose(
         program.call(*predictor.extractor.pad_batch(waves, 75, 3)), want, atol=1e-4
     )
-    of_states, (states_TxM,) = make_posterior(model.metadata, True), predictor.extractor(waves[:1])
-    (p_C,) = jax.jit(of_states)(
+    of_states = make_model_outputs(model.metadata, True)
+    (states_TxM,) = predictor.extractor(waves[:1])
+    outputs = jax.jit(of_states)(
         predictor.run_arrays, None, states_TxM[None], np.int32([len(states_TxM)])
     )
+    (p_C,) = outputs['posterior_BxC']
     np.testing.assert_allclose(p_C, want[0], atol=1e-4)
     assert np.ptp([p[0] for p in want]) > 0.01
 
@@ -468,7 +472,7 @@ def test_an_export_without_the_encoder_takes_its_states(
         'README.md',
         'model.json',
         'model.safetensors',
-        model_card.PROGRAM_FILE,
+        card_usage.PROGRAM_FILE,
     }
     monkeypatch.chdir(out)
     soundfile.write('speech.wav', make_tone(2.0), RATE, 'FLOAT')

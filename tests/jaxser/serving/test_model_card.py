@@ -17,6 +17,7 @@ import jaxser
 from jaxser import upstream
 from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
+from jaxser.analysis.measure import UAR
 from jaxser.analysis.statistics import RecallStatistics
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.pretrained.extractor import StateExtractor
@@ -119,7 +120,9 @@ def make_grouped_analysis() -> SimpleNamespace:
     for kind, groups in members.items():
         masks[kind] = {name: np.isin([*speakers], [*group]) for name, group in groups.items()}
     return SimpleNamespace(
-        statistics=lambda row: RecallStatistics(counts_ZxSxCxC), speaker_groups=masks.__getitem__
+        measure=UAR,
+        statistics=lambda row: RecallStatistics(counts_ZxSxCxC),
+        speaker_groups=masks.__getitem__,
     )
 
 

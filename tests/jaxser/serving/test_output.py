@@ -4,11 +4,14 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 
 from jaxser.serving import output
+from jaxser.serving.output_names import OutputNames
 
-CLASSES = ('angry', 'sad')
+NAMES = OutputNames(('angry', 'sad'))
+RATING_NAMES = OutputNames((), ('arousal', 'valence'))
 FILE_ANSWER = {
     'file': 'short.wav',
     'seconds': 2.0,
@@ -22,8 +25,10 @@ FAILED_ANSWER = {'file': 'empty.wav', 'error': 'empty: 0 bytes'}
 ANSWERS = [FILE_ANSWER, LONG_ANSWER, FAILED_ANSWER]
 
 
-def format_answers(answers: list[dict], output_format: str) -> list[str]:
-    return list(output.format_predictions(answers, output_format, CLASSES))
+def format_answers(
+    answers: list[dict], output_format: str, names: OutputNames = NAMES
+) -> list[str]:
+    return list(output.format_predictions(answers, output_format, names))
 
 
 def table_cells(table: str) -> list[list[str]]:
@@ -45,9 +50,68 @@ def test_the_number_of_enrolled_utterances_is_shown():
 
 def test_the_change_by_enrolment_is_a_sentence():
     change = WINDOW | {'enrolled': 4, 'not_enrolled': {'angry': 0.4, 'sad': 0.6}}
-    assert output.describe_change(change) == (
+    assert output.describe_change(change, NAMES) == (
         '30 to 40 s, with 4 windows of the speaker enrolled: angry 0.90 sad 0.10; '
         'without enrolment: angry 0.40 sad 0.60.'
+    )
+
+
+RATING_WINDOW = {'start': 30.0, 'end': 40.0, 'arousal': -0.25, 'valence': 0.5}
+SILENT_WINDOW = RATING_WINDOW | dict.fromkeys(RATING_NAMES.ratings)
+RATING_ANSWER = {
+    'file': 'long.wav',
+    'seconds': 40.0,
+    'arousal': -0.25,
+    'valence': 0.0,
+    'windows': [RATING_WINDOW, SILENT_WINDOW],
+}
+
+
+def test_ratings_are_columns_of_csv_without_an_emotion():
+    """A silent window has none."""
+    lines = list(format_answers([RATING_ANSWER, FAILED_ANSWER], 'csv', RATING_NAMES))
+    assert lines[0].strip() == 'file,part,start,end,arousal,valence,error'
+    rows = list(csv.DictReader(lines))
+    assert [row['part'] for row in rows] == ['file', 'window', 'window', 'error']
+    assert [row['arousal'] for row in rows] == ['-0.25', '-0.25', '', '']
+    assert [row['valence'] for row in rows] == ['0', '0.5', '', '']
+
+
+def test_ratings_have_a_sign_in_the_table_and_in_a_stream():
+    table, error = format_answers([RATING_ANSWER, FAILED_ANSWER], 'table', RATING_NAMES)
+    assert table_cells(table) == [['long.wav', '40.0', '2', '-0.250', '+0.000']]
+    assert 'emotion' not in table
+    assert error == 'empty.wav: empty: 0 bytes'
+    silent = SILENT_WINDOW | {'note': 'silent'}
+    assert list(format_answers([RATING_WINDOW, silent], 'table', RATING_NAMES)) == [
+        '    30.0 to     40.0 s  arousal -0.25 valence +0.50',
+        '    30.0 to     40.0 s  silent',
+    ]
+
+
+def test_a_model_of_both_has_the_ratings_after_the_classes():
+    names = OutputNames(NAMES.classes, ('arousal',))
+    prediction = names.make_prediction(np.array([0.25, 0.75, -0.5]))
+    assert prediction == {
+        'emotion': 'sad',
+        'posterior': {'angry': 0.25, 'sad': 0.75},
+        'arousal': -0.5,
+    }
+    assert names.make_prediction(None) == dict.fromkeys(prediction)
+    answer = prediction | {'file': 'short.wav', 'seconds': 2.0, 'windows': []}
+    header, row = format_answers([answer], 'csv', names)
+    assert header.strip() == 'file,part,start,end,emotion,angry,sad,arousal,error'
+    assert row.strip() == 'short.wav,file,0,2.0,sad,0.25,0.75,-0.5,'
+    (table,) = format_answers([answer], 'table', names)
+    assert table_cells(table) == [['short.wav', '2.0', 'sad', '0.250', '0.750', '-0.500']]
+
+
+def test_the_change_of_ratings_by_enrolment_is_a_sentence():
+    not_enrolled = {'arousal': 0.1, 'valence': 0.5}
+    change = RATING_WINDOW | {'enrolled': 4, 'not_enrolled': not_enrolled}
+    assert output.describe_change(change, RATING_NAMES) == (
+        '30 to 40 s, with 4 windows of the speaker enrolled: arousal -0.25 valence +0.50; '
+        'without enrolment: arousal +0.10 valence +0.50.'
     )
 
 
@@ -65,7 +129,7 @@ def test_csv_has_a_row_for_each_file_and_each_window():
 
 def test_csv_has_the_number_of_enrolled_utterances_if_speakers_are_enrolled():
     answers = [LONG_ANSWER | {'enrolled': 3}, FAILED_ANSWER]
-    rows = list(csv.DictReader(output.format_predictions(answers, 'csv', CLASSES, True)))
+    rows = list(csv.DictReader(output.format_predictions(answers, 'csv', NAMES, True)))
     assert [row['enrolled'] for row in rows] == ['3'] * 8 + ['']
     assert 'enrolled' not in next(csv.DictReader(format_answers(answers, 'csv')))
 

@@ -153,7 +153,7 @@ def test_neither_the_batch_nor_the_padding_changes_an_answer(model, tmp_path):
         wave, _ = soundfile.read(file, dtype=np.float32)
         assert_close(model.predict(wave, RATE), answer, TOLERANCE)
         (segment,) = model._make_recording('', wave).segments
-        (padded_C,) = model._predict_posteriors([segment.model_input], 3200)
+        (padded_C,) = model._predict_outputs([segment.model_input], 3200)
         p_C = [answer['posterior'][name] for name in model.classes]
         np.testing.assert_allclose(padded_C, p_C, atol=TOLERANCE)
 

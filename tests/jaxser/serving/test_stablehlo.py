@@ -66,7 +66,7 @@ def test_the_program_is_written_for_older_releases_too(shared_export):
 CALL_WITH_TENSORFLOW = """
 batches = np.load('batches.npz')
 for n in range(2):
-    answer = posterior(mel_BxTxM=batches[f'mel_{n}'], frames_B=batches[f'frames_{n}'])
+    answer = predict(mel_BxTxM=batches[f'mel_{n}'], frames_B=batches[f'frames_{n}'])
     print(answer['posterior_BxC'].numpy().tolist())
 """
 

@@ -1,4 +1,7 @@
-"""The function from features to the posterior of a model: calibrated, averaged over its runs."""
+"""The function from features to the outputs of a model, averaged over its runs.
+
+The outputs are a posterior, which is calibrated, or ratings, or both.
+"""
 
 from collections.abc import Callable
 
@@ -11,9 +14,11 @@ from data_pipelines.storage import dataset
 from jaxser import features, plugins
 from jaxser.configuration.serialization import config_from_dict
 from jaxser.interfaces import Batch, Sizes
+from jaxser.nn.output_head import split_outputs
 from jaxser.pretrained.encoder import PretrainedEncoder
 from jaxser.pretrained.extractor import make_state_function
 from jaxser.serving import model
+from jaxser.serving.output_names import POSTERIOR, RATINGS, OutputNames
 from jaxser.training import step
 
 # Normalisations of pooled states that need no statistics of the speaker or the utterance.
@@ -39,10 +44,13 @@ def make_feature_function(
     return identity
 
 
-def make_posterior(
+def make_model_outputs(
     metadata: dict, in_turn: bool, pretrained: PretrainedEncoder | None = None
-) -> Callable[..., jax.Array]:
-    """Returns a function (run_arrays, params, mel_BxTxM, frames_B) -> posterior_BxC.
+) -> Callable[..., dict[str, jax.Array]]:
+    """Returns a function (run_arrays, params, mel_BxTxM, frames_B) -> outputs.
+
+    The outputs are {'posterior_BxC': probabilities, 'rating_BxA': numbers from -1 to 1}, without
+    that which the model does not predict. Both are means over the runs.
 
     `run_arrays` are the model's arrays, whose first axis is the runs; batch_stats are {} if it has
     none. The features mel_BxTxM are log-mel, a frozen encoder's states, or the input of a
@@ -70,36 +78,42 @@ def make_posterior(
     sizes = Sizes(**metadata['sizes'])
     encoder, method = plugins.make_method(config, sizes)
     predict = step.make_step(encoder, method, sizes, config.train).predict
-    temperature = metadata['calibration']['temperature']
+    names = OutputNames.from_metadata(metadata)
 
-    def mean_posterior(
+    def predict_outputs(run: dict, batch: Batch) -> dict[str, jax.Array]:
+        _, outputs_BxO = predict(run['params'], run['batch_stats'], batch)
+        scores_BxC, rating_BxA = split_outputs(outputs_BxO, len(names.classes))
+        outputs = {}
+        if names.classes:
+            outputs[POSTERIOR] = jax.nn.softmax(scores_BxC / metadata['calibration']['temperature'])
+        if names.ratings:
+            outputs[RATINGS] = rating_BxA
+        return outputs
+
+    def mean_outputs(
         run_arrays: dict,
         params,
         mel_BxTxM: jax.Array,
         frames_B: jax.Array,
         speaker_offset_RxP: jax.Array | None = None,
-    ) -> jax.Array:
+    ) -> dict[str, jax.Array]:
         batch = _make_batch(mel_BxTxM, frames_B)
         if encoder.frozen is not None:
             batch['frozen'] = params
 
-        def run_posterior(run_and_offset: tuple[dict, jax.Array | None]) -> jax.Array:
+        def run_outputs(run_and_offset: tuple[dict, jax.Array | None]) -> dict[str, jax.Array]:
             run, offset_P = run_and_offset
             run_batch = _set_statistics(batch, metadata['normalisation'], run)
             if offset_P is not None:
                 run_batch = _subtract_speaker(run_batch, offset_P)
-            _, scores_BxC = predict(run['params'], run['batch_stats'], run_batch)
-            return jax.nn.softmax(scores_BxC / temperature)
+            return predict_outputs(run, run_batch)
 
         with plugins.matmul_precision_context(config):
             runs = (run_arrays, speaker_offset_RxP)
-            if in_turn:
-                posterior_RxBxC = jax.lax.map(run_posterior, runs)
-            else:
-                posterior_RxBxC = jax.vmap(run_posterior)(runs)
-            return posterior_RxBxC.mean(0)
+            outputs = jax.lax.map(run_outputs, runs) if in_turn else jax.vmap(run_outputs)(runs)
+            return {name: output_RxBxO.mean(0) for name, output_RxBxO in outputs.items()}
 
-    return mean_posterior
+    return mean_outputs
 
 
 def _check_normalisation(metadata: dict, spec) -> None:
@@ -140,7 +154,7 @@ def _set_statistics(batch: Batch, normalisation: str, run: dict) -> Batch:
         statistics['mean_BxM'] = jnp.zeros_like(batch['mean_BxM'])
         statistics['scale_BxM'] = jnp.ones_like(batch['scale_BxM'])
     for key in ('mean', 'scale'):
-        if key in run:  # with `global` or `speaker_enrolled`, if the posterior depends on it
+        if key in run:  # with `global` or `speaker_enrolled`, if the outputs depend on it
             statistics[f'{key}_BxM'] = run[key][None]
     return batch | statistics
 
