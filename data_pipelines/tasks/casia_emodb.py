@@ -29,7 +29,7 @@ TASK = BenchmarkTask(
             'sad': 62,
         },
     },
-    split_sha256=None,
+    split_sha256='94e7d5e7ca50a6c57cf9266c4dde9c0ce1875dad5bf16e67c2a0fb8c067e1b27',
     heard=HEARD_OF_SOURCE,
     notes=(
         'Published results on the pairs of DIDAN (arXiv 2302.08921) adapt to the target '

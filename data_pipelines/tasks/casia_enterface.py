@@ -30,7 +30,7 @@ TASK = BenchmarkTask(
             'surprise': 210,
         },
     },
-    split_sha256=None,
+    split_sha256='92566cefbf98605525d5c9099c12045b6c19634dcf07acf55b774961d08c0a72',
     heard=HEARD_OF_SOURCE,
     notes=(
         "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "

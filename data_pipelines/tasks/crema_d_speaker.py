@@ -22,7 +22,7 @@ TASK = BenchmarkTask(
             'sad': 1270,
         },
     },
-    split_sha256=None,
+    split_sha256='ef1df8caf565437e176f3f8713f5d3cbd506b395151924783096c7c36b144fb3',
     excluded=('1076_MTI_SAD_XX',),
     notes=(
         "The sexes, by which the folds are balanced, are read from the release's "

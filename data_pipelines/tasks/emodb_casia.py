@@ -29,7 +29,7 @@ TASK = BenchmarkTask(
             'sad': 200,
         },
     },
-    split_sha256=None,
+    split_sha256='0d47dca9a6bde18dc819bd603a1c2404022476d47e9a1c55ec63739560b9b8c7',
     heard=HEARD_OF_SOURCE,
     notes=(
         'Published results on the pairs of DIDAN (arXiv 2302.08921) adapt to the target '

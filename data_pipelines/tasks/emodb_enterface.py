@@ -30,7 +30,7 @@ TASK = BenchmarkTask(
             'sad': 210,
         },
     },
-    split_sha256=None,
+    split_sha256='dd609e62e3c38854f75e042c9444e76c1d0a65ff66814a002daabd630cec569a',
     heard=HEARD_OF_SOURCE,
     notes=(
         "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "

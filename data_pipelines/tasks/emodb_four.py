@@ -20,5 +20,5 @@ TASK = BenchmarkTask(
             'sad': 62,
         },
     },
-    split_sha256=None,
+    split_sha256='346b460d01b353a75b3e09aeae68c7ea95ee9303db145517bdd4a13eb279458a',
 )

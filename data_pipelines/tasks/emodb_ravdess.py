@@ -27,6 +27,6 @@ TASK = BenchmarkTask(
             'sad': 192,
         },
     },
-    split_sha256=None,
+    split_sha256='2803f7ab5d1b95e95a1c9339f121cff678f4ad353a2263f64f2df39d644853c7',
     heard=HEARD_OF_SOURCE,
 )

@@ -23,5 +23,5 @@ TASK = BenchmarkTask(
             'sad': 62,
         },
     },
-    split_sha256=None,
+    split_sha256='6b71045c4449bfc6a9a6bca8dba9e32f6c9e15f01c89f2e6bcc1e4392c20939e',
 )

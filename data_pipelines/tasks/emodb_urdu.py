@@ -27,7 +27,7 @@ TASK = BenchmarkTask(
             'sad': 100,
         },
     },
-    split_sha256=None,
+    split_sha256='5941e7b44b468f5f0d8774f7de62f9d2d10d3438339e5f3e79a5255bdca49abe',
     heard=HEARD_OF_SOURCE,
     notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
 )

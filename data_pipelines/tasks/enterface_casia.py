@@ -30,7 +30,7 @@ TASK = BenchmarkTask(
             'surprise': 200,
         },
     },
-    split_sha256=None,
+    split_sha256='c1ec974ce1adc2a50cd499c1305177c98d03e64f572165c523979543fe393246',
     heard=HEARD_OF_SOURCE,
     notes=(
         "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "

@@ -30,7 +30,7 @@ TASK = BenchmarkTask(
             'sad': 62,
         },
     },
-    split_sha256=None,
+    split_sha256='5bba3a3782074d58ef8f5f9ef46ab8728640225c259564884c19f0d19cf1fa8b',
     heard=HEARD_OF_SOURCE,
     notes=(
         "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "

@@ -22,7 +22,7 @@ TASK = BenchmarkTask(
             'surprise': 3500,
         },
     },
-    split_sha256=None,
+    split_sha256='f7fc7426a1ffeb08e79c73e85f0cdd3c8a4e38668a0a3b02b8c844389ce7cfcd',
     notes=(
         'The hash is that of files in 0001/Angry. Copies with the folders train, evaluation '
         'and test list the files in another order: move the files up.'

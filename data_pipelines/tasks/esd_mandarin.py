@@ -22,7 +22,7 @@ TASK = BenchmarkTask(
             'surprise': 3500,
         },
     },
-    split_sha256=None,
+    split_sha256='93be8d72eb436633ff38bd131f9c3b6a50f79584b00282615b8736856b27f4fa',
     notes=(
         'The hash is that of files in 0001/Angry. Copies with the folders train, evaluation '
         'and test list the files in another order: move the files up.'

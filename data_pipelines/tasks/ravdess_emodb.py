@@ -27,6 +27,6 @@ TASK = BenchmarkTask(
             'sad': 62,
         },
     },
-    split_sha256=None,
+    split_sha256='1fff0fd3dccfa75a31f0d6f22cea8a3bbd628d73c8abb783d573269284c31c72',
     heard=HEARD_OF_SOURCE,
 )

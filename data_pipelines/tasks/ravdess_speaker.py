@@ -24,7 +24,7 @@ TASK = BenchmarkTask(
             'surprise': 192,
         },
     },
-    split_sha256=None,
+    split_sha256='84df37df7b0f7fb430ace2e0d9816b8e14f822a6eea9f64ebc0b89b0331e764c',
     notes=(
         'The release has one recording twice, 03-01-03-01-02-01-07 and 03-01-03-01-02-02-07. '
         'Both are of one speaker, so in one part, and both count.'

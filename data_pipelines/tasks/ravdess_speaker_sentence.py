@@ -24,7 +24,7 @@ TASK = BenchmarkTask(
             'surprise': 192,
         },
     },
-    split_sha256=None,
+    split_sha256='3cd8f1979d8d08ed5d9d4ddb1bc90f62cb58fbb9d4f79c324e7cc85b36c0b2ff',
     notes=(
         'Each speaker is tested with one of the two sentences, so that 720 utterances are '
         'tested. Dev speakers say the training sentence.'

@@ -27,7 +27,7 @@ TASK = BenchmarkTask(
             'sad': 100,
         },
     },
-    split_sha256=None,
+    split_sha256='ae75c30d5bf6b2cf662c33c7e061dcd2e217268c7b9901991a8dd06fb61da341',
     heard=HEARD_OF_SOURCE,
     notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
 )
