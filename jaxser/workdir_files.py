@@ -50,7 +50,14 @@ RUN = {
 FINISHED_RUN = {'epoch': COUNT, 'dev': dict, 'test': dict, 'selected': dict}
 OUTCOME = {'runs': [RUN], 'seconds': Number(low=0), 'lines': COUNT}
 CONFIG = {
-    'config': {'method?': str, 'data?': dict, 'model?': dict, 'protocol?': dict},
+    'config': {
+        'method?': str,
+        'task?': str,
+        'data?': dict,
+        'model?': dict,
+        'protocol?': dict,
+        'train?': dict,
+    },
     'data?': dict,
     'split_sha256?': str,
     'command?': str,
@@ -58,6 +65,8 @@ CONFIG = {
 }
 RESULTS = {
     'classes': [str],
+    'task?': str,
+    'ratings?': [str],
     'runs': [RUN],
     'groups': [{'runs': Number(low=1, is_whole=True), 'seconds': Number(low=0)}],
     'summary?': [dict],
@@ -81,7 +90,15 @@ for _name in (
 ):
     RESULTS[f'{_name}?'] = str
 METRICS = {'epoch': EPOCH}  # a line of metrics.jsonl
-for _name in ('emotion_loss', 'speaker_loss', 'language_loss', 'corpus_loss', 'dev_uar'):
+for _name in (
+    'emotion_loss',
+    'rating_loss',
+    'speaker_loss',
+    'language_loss',
+    'corpus_loss',
+    'dev_uar',
+    'dev_ccc',
+):
     METRICS[f'{_name}?'] = (int, float)
 CHOICES = {'runs_per_group?': {str: Number(low=1, is_whole=True)}, 'resident?': bool}
 

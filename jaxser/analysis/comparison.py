@@ -11,7 +11,8 @@ import numpy as np
 
 from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.finished import FinishedSweep
-from jaxser.analysis.statistics import RecallStatistics
+from jaxser.analysis.measure import CCC, UAR, Measure, main_measure
+from jaxser.analysis.statistics import Statistics
 from jaxser.runs import USUAL_VARIANTS, format_value, method_name, varying_keys
 
 # The number of enrolled utterances is a condition of the test and not tuned: training is the same.
@@ -24,8 +25,11 @@ class ComparisonRow(NamedTuple):
     setting: dict
     method: str
     coefficients: list[str]  # as text, one per fold
-    dev_uar: float | None = None
+    measure: Measure = UAR  # the main measure, of `sd` and of the gains
+    dev_uar: float | None = None  # None if no classes are predicted
     uar: bootstrap.Estimate | None = None
+    dev_ccc: float | None = None  # None if no ratings are predicted
+    ccc: bootstrap.Estimate | None = None
     sd: float | None = None
     gain: bootstrap.Estimate | None = None  # over plain training
     # Over plain training with BatchNorm `joint`, in sweeps over model.batch_norm.
@@ -37,8 +41,18 @@ class ComparisonRow(NamedTuple):
     seconds: float | None = None
     # For comparisons with rows of other sweeps: the test figures, and each speaker's recall by the
     # strongest attacker, by question.
-    count_ZxSxCxC: np.ndarray | None = None
+    statistics: Statistics | None = None
     recalls: dict[str, dict[str, float]] | None = None
+
+    @property
+    def main(self) -> bootstrap.Estimate | None:
+        """The main measure."""
+        return self.ccc if self.measure == CCC else self.uar
+
+    @property
+    def dev_main(self) -> float | None:
+        """The main measure on dev."""
+        return self.dev_ccc if self.measure == CCC else self.dev_uar
 
 
 class Candidate(NamedTuple):
@@ -54,7 +68,8 @@ class Choice(NamedTuple):
     setting: dict
     method: str
     by_fold: dict[int, Candidate | None]  # None where every coefficient diverged
-    count_ZxSxCxC: np.ndarray | None  # None where a fold has no candidate
+    # By the key of each measure of what is predicted; None where a fold has no candidate.
+    statistics: dict[str, Statistics] | None
 
 
 def comparison_rows(
@@ -66,14 +81,15 @@ def comparison_rows(
     """
     choices = _choose(finished_sweep, every_coefficient)
     # The first of several choices with one key is the reference of all others.
-    count_by_method: dict[tuple, np.ndarray] = {}
+    main_key = main_measure(finished_sweep.metadata['config']).key
+    by_method: dict[tuple, Statistics] = {}
     for choice in choices:
-        if choice.count_ZxSxCxC is not None:
+        if choice.statistics is not None:
             key = (tuple(choice.setting.values()), choice.method)
-            count_by_method.setdefault(key, choice.count_ZxSxCxC)
+            by_method.setdefault(key, choice.statistics[main_key])
     rows_by_setting: dict[tuple, list[ComparisonRow]] = {}
     for choice in choices:
-        row = _make_row(choice, count_by_method, finished_sweep.metadata['config'])
+        row = _make_row(choice, by_method, finished_sweep.metadata['config'])
         rows_by_setting.setdefault(tuple(choice.setting.values()), []).append(row)
     return list(itertools.chain.from_iterable(rows_by_setting.values()))
 
@@ -100,18 +116,28 @@ def _choose(finished_sweep: FinishedSweep, every_coefficient: bool) -> list[Choi
         candidates.setdefault((hyper['fold'], coefficient), []).append(run | {'seconds': seconds})
 
     choices = []
+    main_key = main_measure(finished_sweep.metadata['config']).key
     for (setting, method, _), candidates in runs_by_group.items():
-        by_fold = _best_by_fold(candidates)
-        count = None
+        by_fold = _best_by_fold(candidates, main_key)
+        statistics = None
         if all(by_fold.values()):
-            count = summary.run_confusions(
-                finished_sweep.predictions,
-                _chosen_runs(by_fold),
-                label_keys,
-                len(finished_sweep.results['classes']),
-            )
-        choices.append(Choice(dict(zip(setting_keys, setting)), method, by_fold, count))
+            statistics = _statistics(finished_sweep, _chosen_runs(by_fold), label_keys)
+        choices.append(Choice(dict(zip(setting_keys, setting)), method, by_fold, statistics))
     return choices
+
+
+def _statistics(
+    finished_sweep: FinishedSweep, runs: list[dict], label_keys: list[str]
+) -> dict[str, Statistics]:
+    """Returns the statistics of what the runs predict, by the key of the measure."""
+    results = finished_sweep.results
+    pooled = summary.pool_folds(finished_sweep.predictions, runs, label_keys)
+    statistics: dict[str, Statistics] = {}
+    if results['classes']:
+        statistics[UAR.key] = summary.recall_statistics(pooled, len(results['classes']))
+    if results.get('ratings'):
+        statistics[CCC.key] = summary.concordance_statistics(pooled)
+    return statistics
 
 
 def _coefficient(hyper: dict, keys: list[str]) -> tuple[tuple, ...]:
@@ -123,18 +149,23 @@ def _coefficient(hyper: dict, keys: list[str]) -> tuple[tuple, ...]:
     return tuple(pairs)
 
 
-def _best_by_fold(runs_by_candidate: dict[tuple, list[dict]]) -> dict[int, Candidate | None]:
-    """Returns, by fold, the coefficient with the best mean dev UAR, the first of equals."""
+def _best_by_fold(
+    runs_by_candidate: dict[tuple, list[dict]], key: str
+) -> dict[int, Candidate | None]:
+    """Returns, by fold, the coefficient that is best on dev, the first of equals.
+
+    It has the largest mean of the measure with this key.
+    """
     best: dict[int, Candidate | None] = {}
-    best_uar: dict[int, float] = {}
+    best_value: dict[int, float] = {}
     for (fold, coefficient), runs in runs_by_candidate.items():
         best.setdefault(fold, None)
         if set(summary.collect(runs, 'status')) != {'ok'}:
             continue
-        dev_uar = summary.mean_of(runs, 'dev', 'uar')
-        if best[fold] is None or dev_uar > best_uar[fold]:
+        value = summary.mean_of(runs, 'dev', key)
+        if best[fold] is None or value > best_value[fold]:
             best[fold] = Candidate(coefficient, runs)
-            best_uar[fold] = dev_uar
+            best_value[fold] = value
     return dict(sorted(best.items()))
 
 
@@ -145,39 +176,53 @@ def _chosen_runs(by_fold: dict[int, Candidate]) -> list[dict]:
     return runs
 
 
-def _make_row(choice: Choice, count_by_method: dict, config: dict) -> ComparisonRow:
-    """Returns the row of a choice, compared with plain training where there is one."""
-    if choice.count_ZxSxCxC is None:
+def _make_row(choice: Choice, by_method: dict, config: dict) -> ComparisonRow:
+    """Returns the row of a choice, compared with plain training where there is one.
+
+    `by_method` are the statistics of the main measure, by setting and method.
+    """
+    measure = main_measure(config)
+    if choice.statistics is None:
         diverged = [str(fold) for fold, candidate in choice.by_fold.items() if candidate is None]
         note = f'diverged in fold {", ".join(diverged)}'
-        return ComparisonRow(choice.setting, choice.method, [note])
+        return ComparisonRow(choice.setting, choice.method, [note], measure)
     runs = _chosen_runs(choice.by_fold)
     coefficients = []
     for candidate in choice.by_fold.values():
         coefficients.append(_format_coefficient(candidate.coefficient))
-    uar_Z = bootstrap.uar_from_counts(choice.count_ZxSxCxC.sum(1))
+    statistics = choice.statistics[measure.key]
+    value_Z = statistics.value_by_seed()
     domains = (choice.setting.get('domain') or config.get('domain', '')).split('+')
     gain_over_joint = None
     if 'model.batch_norm' in choice.setting:
         joint_setting = choice.setting | {'model.batch_norm': 'joint'}
-        gain_over_joint = _gain_over_plain(choice, joint_setting, count_by_method)
+        gain_over_joint = _gain_over_plain(statistics, joint_setting, by_method)
     probe, recalls = _average_answers(runs)
     leakage.mark_centred(probe, config)
     return ComparisonRow(
         setting=choice.setting,
         method=choice.method,
         coefficients=coefficients,
-        dev_uar=summary.mean_of(runs, 'dev', 'uar'),
-        uar=bootstrap.measure_estimate(RecallStatistics(choice.count_ZxSxCxC)),
-        sd=float(np.std(uar_Z, ddof=1)) if len(uar_Z) > 1 else None,
-        gain=_gain_over_plain(choice, choice.setting, count_by_method),
+        measure=measure,
+        sd=float(np.std(value_Z, ddof=1)) if len(value_Z) > 1 else None,
+        gain=_gain_over_plain(statistics, choice.setting, by_method),
         gain_over_joint=gain_over_joint,
         leakage=_domain_leakage(probe, domains),
         probe=probe,
         seconds=summary.mean_of(runs, 'seconds'),
-        count_ZxSxCxC=choice.count_ZxSxCxC,
+        statistics=statistics,
         recalls=recalls,
+        **_measured(choice.statistics, runs),
     )
+
+
+def _measured(statistics: dict[str, Statistics], runs: list[dict]) -> dict:
+    """Returns the fields of a row about each measure: `uar` and `dev_uar`, `ccc` and `dev_ccc`."""
+    fields: dict = {}
+    for key, own in statistics.items():
+        fields[key] = bootstrap.measure_estimate(own)
+        fields[f'dev_{key}'] = summary.mean_of(runs, 'dev', key)
+    return fields
 
 
 def _format_coefficient(coefficient: tuple[tuple, ...]) -> str:
@@ -185,17 +230,15 @@ def _format_coefficient(coefficient: tuple[tuple, ...]) -> str:
 
 
 def _gain_over_plain(
-    choice: Choice, setting: dict, count_by_method: dict
+    statistics: Statistics, setting: dict, by_method: dict
 ) -> bootstrap.Estimate | None:
     """Returns the gain over plain training of a setting; None without one, and for itself."""
     for method in summary.PLAIN_METHODS:
-        plain_ZxSxCxC = count_by_method.get((tuple(setting.values()), method))
-        if plain_ZxSxCxC is choice.count_ZxSxCxC:
+        plain = by_method.get((tuple(setting.values()), method))
+        if plain is statistics:
             return None
-        if plain_ZxSxCxC is not None:
-            return bootstrap.difference_estimate(
-                RecallStatistics(choice.count_ZxSxCxC), RecallStatistics(plain_ZxSxCxC)
-            )
+        if plain is not None:
+            return bootstrap.difference_estimate(statistics, plain)
     return None
 
 

@@ -1,11 +1,15 @@
 """How well predicted ratings agree with the true ones: CCC, Pearson's correlation, RMSE.
 
-CCC    concordance correlation coefficient (Lin 1989, Biometrics 45, 255-268), with population
-       moments: 2 cov / (var_truth + var_predicted + (mean_truth - mean_predicted)^2). This is the
-       definition of audEERING's audmetric, and the measure of Wagner et al. (2023,
-       doi:10.1109/TPAMI.2023.3263585) and of task 2 of the Interspeech 2025 challenge on MSP-Podcast
-Pearson  the correlation coefficient, which ignores scale and offset
-RMSE   root of the mean squared error, in units of the ratings
+CCC      concordance correlation coefficient (Lin 1989, Biometrics 45, 255-268):
+         2 cov / (var_truth + var_predicted + (mean_truth - mean_predicted)^2)
+Pearson  correlation coefficient, which ignores scale and offset
+RMSE     root of the mean squared error, in units of the ratings
+
+Variances and the covariance are divided by the number of utterances, not by one less. So do
+audEERING's library (audmetric.concordance_cc) and the baseline of the MSP-Podcast challenges of
+2024 and 2025 (github.com/msplabresearch/MSP-Podcast_Challenge, utils/loss_manager.py). Ratings of
+MSP-Podcast are compared by CCC in Wagner et al. 2023 (doi:10.1109/TPAMI.2023.3263585); the
+challenges rank systems by its mean over arousal, valence and dominance.
 
 A measure that is undefined because values are constant is 0; without utterances it is NaN.
 

@@ -52,3 +52,9 @@ def main_measure(config: dict) -> Measure:
     if task == 'emotion+ratings' and select == 'best dev CCC':
         return CCC
     return UAR
+
+
+def results_measure(results: dict) -> Measure:
+    """Returns the main measure of the sweep of a results.json."""
+    select = results.get('selection')
+    return main_measure({'task': results.get('task'), 'train': {'select': select}})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.comparison import ComparisonRow
 from jaxser.analysis.finished import FinishedSweep
-from jaxser.analysis.statistics import RecallStatistics
+from jaxser.analysis.measure import main_measure
 
 
 class ReferenceGain(NamedTuple):
@@ -17,7 +17,7 @@ class ReferenceGain(NamedTuple):
 
     row: ComparisonRow
     reference: ComparisonRow
-    gain: bootstrap.Estimate  # in UAR
+    gain: bootstrap.Estimate  # in the main measure
     p_holm: float | None  # corrected for the rows of the sweep
     # The keys delta and delta_ci95 of leakage.leakage_difference; None if not measured in both.
     unseen_leakage: dict | None
@@ -60,11 +60,13 @@ def _is_reference(sweep: FinishedSweep) -> bool:
 
 
 def _condition(sweep: FinishedSweep) -> tuple:
-    """Returns what must be equal in two sweeps: scored utterances, classes, input and network."""
+    """Returns what must be equal in two sweeps: scored utterances, targets, input and network."""
     config, results = sweep.metadata['config'], sweep.results
     return (
         results['split_sha256'],
         results['classes'],
+        results.get('ratings', []),
+        main_measure(config),
         {run['hyper']['fold'] for run in results['runs']},
         config['data'].get('upstream'),
         config.get('model', {}).get('name'),
@@ -78,11 +80,9 @@ def _compare_rows(
     gains = []
     for row in rows:
         reference = _find_reference(row, reference_rows)
-        if row.count_ZxSxCxC is None or reference is None:
+        if row.statistics is None or reference is None:
             continue
-        gain = bootstrap.difference_estimate(
-            RecallStatistics(row.count_ZxSxCxC), RecallStatistics(reference.count_ZxSxCxC)
-        )
+        gain = bootstrap.difference_estimate(row.statistics, reference.statistics)
         gains.append(ReferenceGain(row, reference, gain, None, _leakage_gain(row, reference)))
     p_values = [gain.gain.p for gain in gains]
     if None in p_values:  # too few speakers
@@ -101,9 +101,9 @@ def _find_reference(
     candidates = []
     for n, reference in enumerate(reference_rows):
         is_plain = reference.method in summary.PLAIN_METHODS
-        if is_plain and reference.count_ZxSxCxC is not None and _have_same_setting(row, reference):
+        if is_plain and reference.statistics is not None and _have_same_setting(row, reference):
             order = summary.PLAIN_METHODS.index(reference.method)
-            candidates.append((order, -reference.dev_uar, n))
+            candidates.append((order, -reference.dev_main, n))
     return reference_rows[min(candidates)[-1]] if candidates else None
 
 

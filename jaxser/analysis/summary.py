@@ -10,22 +10,43 @@ these keys; a figure that was not computed is None:
   probe                {question: average}: the means of the probes of the runs, as
                        jaxser/analysis/leakage.py describes them
   tested_speakers, uar, uar_sd_seeds, uar_ci95, wa, f1, confusion
-                       the test figures of the pooled folds; filled by `_test_figures`
+                       the test figures of the pooled folds; filled by `_class_figures`
   delta_uar, delta_ci95, p
                        the difference to plain training; filled by `_compare`, which also adds the
                        keys delta, delta_ci95 and p to the questions about speakers in
                        row['probe']: the strongest attacker's recall minus that after plain training
   p_holm               p, corrected for all rows; filled by `_correct_p_values`
+
+If ratings are predicted, a row also has these keys:
+
+  dev_ccc, ccc_folds   means over the runs
+  ccc, ccc_sd_seeds, ccc_ci95, pearson, rmse
+                       the test figures of the pooled folds, averaged over the ratings; filled by
+                       `rating_figures`
+  ratings              {rating: {ccc, ccc_ci95, pearson, rmse}}
+  delta_ccc            the difference to plain training
+
+The difference to plain training, its interval and p are those of the main measure (measure.py).
+With soft labels, a row also has the key vote_kl: the mean KL divergence of the posterior from the
+votes of the raters, in nats.
 """
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxser.analysis import bootstrap, leakage, metrics
-from jaxser.analysis.predictions import PredictionsByRun, pool_predictions
-from jaxser.analysis.statistics import RecallStatistics
+from jaxser.analysis import bootstrap, concordance, leakage, metrics
+from jaxser.analysis.measure import CCC, Measure, main_measure
+from jaxser.analysis.predictions import (
+    VOTE_KL,
+    PredictionsByRun,
+    RunPredictions,
+    pool_predictions,
+)
+from jaxser.analysis.statistics import ConcordanceStatistics, RecallStatistics, Statistics
 from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
 
 # With lam = 0 these methods are plain training (erm); the tests show it. The last one, a network
@@ -66,6 +87,31 @@ RESULT_KEYS = (
 )
 
 
+# The further keys of a row if ratings are predicted.
+RATING_KEYS = (
+    'dev_ccc',
+    'ccc',
+    'ccc_sd_seeds',
+    'ccc_ci95',
+    'ccc_folds',
+    'pearson',
+    'rmse',
+    'ratings',
+    'delta_ccc',
+)
+
+
+class SweepOutputs(NamedTuple):
+    """What the runs of a sweep predict, and their test predictions."""
+
+    predicted: PredictionsByRun
+    label_keys: list[str]  # the keys of the runs' labels
+    classes: int  # their number; 0 if no classes are predicted
+    ratings: tuple[str, ...]
+    measure: Measure  # by which settings are compared
+    has_votes: bool  # whether the runs were trained on the votes of raters
+
+
 @dataclasses.dataclass
 class SettingSummary:
     """The row of a setting, and what a comparison with another setting needs."""
@@ -73,23 +119,41 @@ class SettingSummary:
     row: dict
     setting: dict  # the values of the swept keys
     folds: set[int] = dataclasses.field(default_factory=set)  # of the runs that count
-    count_ZxSxCxC: np.ndarray | None = None  # None where no seed is complete
+    statistics: Statistics | None = None  # of the main measure; None where no seed is complete
     # Each speaker's recall by the strongest attacker, by question.
     recalls: dict[str, leakage.Recalls] = dataclasses.field(default_factory=dict)
 
 
 def summary_rows(
-    runs: list[dict], predicted: PredictionsByRun, config: dict, classes: int
+    runs: list[dict],
+    predicted: PredictionsByRun,
+    config: dict,
+    classes: int,
+    ratings: Sequence[str] = (),
 ) -> list[dict]:
-    """Returns the summary of results.json; `config` is the configuration as in config.json.
+    """Returns the summary of results.json.
 
-    `uar` pools the test parts of a seed's folds, and is averaged over the seeds of which no fold
-    diverged; `uar_folds` is the mean over folds. `delta_uar` is the difference to plain training
-    with the same network, subset and training hyper-parameters (SHARED_KEYS); `p_holm` is corrected
-    for all differences of the sweep.
+    `uar` and `ccc` pool the test parts of a seed's folds, and are averaged over the seeds of which
+    no fold diverged; `uar_folds` and `ccc_folds` are the means over folds. `delta_uar` or
+    `delta_ccc` is the difference to plain training with the same network, subset and training
+    hyper-parameters (SHARED_KEYS); `p_holm` is corrected for all differences of the sweep.
+
+    Args:
+      runs: the runs, as in results.json.
+      predicted: their test predictions.
+      config: the configuration, as in config.json.
+      classes: the number of classes; 0 if none are predicted.
+      ratings: the names of the predicted ratings.
     """
-    label_keys = varying_keys(collect(runs, 'hyper'))
-    swept = [key for key in label_keys if key != 'seed']
+    outputs = SweepOutputs(
+        predicted,
+        varying_keys(collect(runs, 'hyper')),
+        classes,
+        tuple(ratings),
+        main_measure(config),
+        bool(config.get('train', {}).get('soft_labels')),
+    )
+    swept = [key for key in outputs.label_keys if key != 'seed']
     runs_by_setting: dict[tuple, list[dict]] = {}
     for run in runs:
         values = tuple(map(run['hyper'].get, swept))
@@ -97,7 +161,7 @@ def summary_rows(
     settings, rows, summaries = [], [], []
     for values, setting_runs in runs_by_setting.items():
         setting = dict(zip(swept, values))
-        summary = _summarize_setting(setting, setting_runs, predicted, label_keys, classes)
+        summary = _summarize_setting(setting, setting_runs, outputs)
         leakage.mark_centred(summary.row['probe'] or {}, config)
         settings.append(setting)
         rows.append(summary.row)
@@ -112,7 +176,7 @@ def summary_rows(
 
 def swept_keys(row: dict) -> list[str]:
     """Returns the keys of a row that were swept."""
-    return [key for key in row if key not in RESULT_KEYS]
+    return [key for key in row if key not in (*RESULT_KEYS, *RATING_KEYS, VOTE_KL)]
 
 
 def probed_answers(rows: list[dict], question: str = 'speaker') -> list[dict]:
@@ -144,26 +208,37 @@ def mean_of(records: list[dict], *path: str) -> float:
     return float(np.mean(collect(records, *path)))
 
 
-def _summarize_setting(
-    setting: dict,
-    runs: list[dict],
-    predicted: PredictionsByRun,
-    label_keys: list[str],
-    classes: int,
-) -> SettingSummary:
+def _summarize_setting(setting: dict, runs: list[dict], outputs: SweepOutputs) -> SettingSummary:
     """Returns the figures of a setting, without the comparison with plain training."""
     complete = complete_seeds(runs)
     row = setting | dict.fromkeys(RESULT_KEYS)
+    if outputs.ratings:
+        row |= dict.fromkeys(RATING_KEYS)
+    if outputs.has_votes:
+        row[VOTE_KL] = None
     row['seeds'] = len(set(collect(complete, 'hyper', 'seed')))
     row['adversary'] = _count_verdicts(runs)
     summary = SettingSummary(row, setting)
     if not complete:
         return summary
     summary.folds = set(collect(complete, 'hyper', 'fold'))
-    summary.count_ZxSxCxC = run_confusions(predicted, complete, label_keys, classes)
-    row |= _test_figures(summary.count_ZxSxCxC)
-    row['dev_uar'] = mean_of(complete, 'dev', 'uar')
-    row['uar_folds'] = mean_of(complete, 'test', 'uar')
+    pooled = pool_folds(outputs.predicted, complete, outputs.label_keys)
+    if outputs.classes:
+        class_statistics = recall_statistics(pooled, outputs.classes)
+        row |= _class_figures(class_statistics)
+        row['dev_uar'] = mean_of(complete, 'dev', 'uar')
+        row['uar_folds'] = mean_of(complete, 'test', 'uar')
+        summary.statistics = class_statistics
+    if outputs.ratings:
+        rating_statistics = concordance_statistics(pooled)
+        row |= rating_figures(rating_statistics, outputs.ratings)
+        row['dev_ccc'] = mean_of(complete, 'dev', 'ccc')
+        row['ccc_folds'] = mean_of(complete, 'test', 'ccc')
+        if outputs.measure == CCC:
+            summary.statistics = rating_statistics
+    row['tested_speakers'] = summary.statistics.speakers
+    if outputs.has_votes:
+        row[VOTE_KL] = _mean_divergence(pooled)
     if all(run.get('probe') for run in complete):
         row['probe'], summary.recalls = leakage.average_probe(collect(complete, 'probe'))
     return summary
@@ -178,19 +253,16 @@ def _count_verdicts(runs: list[dict]) -> dict[str, int] | None:
     return dict(counts) or None
 
 
-def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
-    """Returns the figures that pool the folds of each seed."""
+def _class_figures(statistics: RecallStatistics) -> dict:
+    """Returns the figures of classes that pool the folds of each seed."""
+    count_ZxSxCxC = statistics.count_ZxSxCxC
     measured = []
     for count_SxCxC in count_ZxSxCxC:
         measured.append(metrics.classification_metrics(count_SxCxC.sum(0)))
-    estimate = bootstrap.measure_estimate(RecallStatistics(count_ZxSxCxC))
-    deviation = None
-    if len(measured) > 1:
-        deviation = float(np.std(collect(measured, 'uar'), ddof=1))
+    estimate = bootstrap.measure_estimate(statistics)
     return {
-        'tested_speakers': count_ZxSxCxC.shape[1],
         'uar': estimate.value,
-        'uar_sd_seeds': deviation,
+        'uar_sd_seeds': _deviation(collect(measured, 'uar')),
         'uar_ci95': estimate.ci95,
         'wa': mean_of(measured, 'wa'),
         'f1': mean_of(measured, 'f1'),
@@ -198,16 +270,57 @@ def _test_figures(count_ZxSxCxC: np.ndarray) -> dict:
     }
 
 
+def rating_figures(statistics: ConcordanceStatistics, ratings: Sequence[str]) -> dict:
+    """Returns the figures of ratings that pool the folds of each seed.
+
+    They are averaged over the seeds: 'ccc', 'ccc_sd_seeds', 'ccc_ci95', 'pearson' and 'rmse', means
+    over the ratings, and 'ratings', which has the figures of each.
+    """
+    measured = []
+    for moment_SxAx6 in statistics.moment_ZxSxAx6:
+        measured.append(concordance.metrics_from_moments(moment_SxAx6.sum(0), ratings))
+    estimate = bootstrap.measure_estimate(statistics)
+    by_rating = {}
+    for a, name in enumerate(ratings):
+        rating_estimate = bootstrap.measure_estimate(statistics.select_rating(a))
+        by_rating[name] = {
+            'ccc': rating_estimate.value,
+            'ccc_ci95': rating_estimate.ci95,
+            'pearson': mean_of(measured, 'ratings', name, 'pearson'),
+            'rmse': mean_of(measured, 'ratings', name, 'rmse'),
+        }
+    return {
+        'ccc': estimate.value,
+        'ccc_sd_seeds': _deviation(collect(measured, 'ccc')),
+        'ccc_ci95': estimate.ci95,
+        'pearson': mean_of(measured, 'pearson'),
+        'rmse': mean_of(measured, 'rmse'),
+        'ratings': by_rating,
+    }
+
+
+def _deviation(values: list[float]) -> float | None:
+    """Returns the standard deviation over seeds; None for one seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _mean_divergence(pooled: list[RunPredictions]) -> float | None:
+    """Returns the mean divergence from the votes; None where it was not written."""
+    divergences = [seed.vote_kl_N for seed in pooled]
+    if any(divergence_N is None for divergence_N in divergences):
+        return None
+    return float(np.mean([divergence_N.mean() for divergence_N in divergences]))
+
+
 def _compare(summary: SettingSummary, plain: SettingSummary) -> None:
     """Writes the difference to plain training into a row, if both were tested on the same folds."""
-    if summary.count_ZxSxCxC is None or plain.count_ZxSxCxC is None:
+    if summary.statistics is None or plain.statistics is None:
         return
     if summary.folds != plain.folds:
         return
-    estimate = bootstrap.difference_estimate(
-        RecallStatistics(summary.count_ZxSxCxC), RecallStatistics(plain.count_ZxSxCxC)
-    )
-    summary.row |= {'delta_uar': estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
+    estimate = bootstrap.difference_estimate(summary.statistics, plain.statistics)
+    delta_key = f'delta_{summary.statistics.measure.key}'
+    summary.row |= {delta_key: estimate.value, 'delta_ci95': estimate.ci95, 'p': estimate.p}
     for question, recalls in summary.recalls.items():
         plain_recalls = plain.recalls.get(question, {})
         if recalls and recalls.keys() == plain_recalls.keys():
@@ -223,10 +336,10 @@ def _correct_p_values(rows: list[dict]) -> None:
         row['p_holm'] = p_holm
 
 
-def run_confusions(
-    predicted: PredictionsByRun, runs: list[dict], label_keys: list[str], classes: int
-) -> np.ndarray:
-    """Returns count_ZxSxCxC, the folds of each seed pooled; the seeds are in ascending order.
+def pool_folds(
+    predicted: PredictionsByRun, runs: list[dict], label_keys: list[str]
+) -> list[RunPredictions]:
+    """Returns the predictions of each seed, its folds pooled; the seeds are in ascending order.
 
     There must be one run for every seed and fold; `label_keys` are the keys of their labels.
     """
@@ -235,14 +348,33 @@ def run_confusions(
         hyper = run['hyper']
         fold = predicted[run_label(hyper, label_keys), hyper['fold']]
         folds_by_seed.setdefault(hyper['seed'], []).append(fold)
+    return [pool_predictions(folds) for _, folds in sorted(folds_by_seed.items())]
+
+
+def recall_statistics(pooled: list[RunPredictions], classes: int) -> RecallStatistics:
+    """Returns the confusion matrices of speakers, from the predictions of each seed."""
     counts = []
-    for _, folds in sorted(folds_by_seed.items()):
-        pooled = pool_predictions(folds)
+    for seed in pooled:
         count_SxCxC = bootstrap.speaker_confusions(
-            pooled.speaker_N, pooled.truth_N, pooled.predicted_N, classes
+            seed.speaker_N, seed.truth_N, seed.predicted_N, classes
         )
         counts.append(count_SxCxC)
-    return np.stack(counts)
+    return RecallStatistics(np.stack(counts))
+
+
+def concordance_statistics(pooled: list[RunPredictions]) -> ConcordanceStatistics:
+    """Returns the moments of speakers, from the predictions of each seed."""
+    moments = []
+    for seed in pooled:
+        moments.append(concordance.speaker_moments(seed.speaker_N, seed.truth_NxA, seed.rating_NxA))
+    return ConcordanceStatistics(np.stack(moments))
+
+
+def measure_statistics(pooled: list[RunPredictions], measure: Measure, classes: int) -> Statistics:
+    """Returns the statistics of a measure, from the predictions of each seed."""
+    if measure == CCC:
+        return concordance_statistics(pooled)
+    return recall_statistics(pooled, classes)
 
 
 def complete_seeds(runs: list[dict]) -> list[dict]:

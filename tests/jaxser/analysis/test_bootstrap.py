@@ -14,6 +14,7 @@ from sklearn.metrics import recall_score
 from data_pipelines.errors import UserError
 from jaxser.analysis import bootstrap
 from jaxser.analysis.bootstrap import RecallTerm
+from jaxser.analysis.measure import UAR
 from jaxser.analysis.statistics import RecallStatistics
 from tests.benchmarks import intervals
 
@@ -143,16 +144,19 @@ def test_holm_is_the_step_down_correction():
     assert bootstrap.holm_correction([]) == []
 
 
-@pytest.mark.parametrize('case', [pytest.param('UAR', marks=pytest.mark.gate), 'difference'])
-def test_intervals_of_24_speakers_include_the_true_value_as_often_as_they_should(case):
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param('UAR, voices differ', marks=pytest.mark.gate),
+        'difference in UAR, 3 % gained, 2 % lost',
+        pytest.param('CCC, voices differ, one rating', marks=pytest.mark.gate),
+        pytest.param('difference in CCC, another slope', marks=pytest.mark.gate),
+    ],
+)
+def test_intervals_of_24_speakers_include_the_true_value_as_often_as_they_should(name):
     """Of 600 simulated corpora 93 to 97 %; tests/benchmarks/intervals.py measures more of them."""
-    if case == 'UAR':
-        sizes = intervals.UARS['voices differ']
-        simulate, truth = intervals.simulate_uar, intervals.true_recall(*sizes)
-    else:
-        sizes = intervals.DIFFERENCES['3 % gained, 2 % lost']
-        simulate, truth = intervals.simulate_difference, sizes[0] - sizes[1]
-    covered, covered_by_percentiles, _ = intervals.coverage(simulate, sizes, truth, 24, 600)
+    case = intervals.simulated_cases()[name]
+    covered, covered_by_percentiles, _ = intervals.coverage(case, 24, 600)
     assert 0.93 <= covered <= 0.97
     assert covered_by_percentiles < covered
 
@@ -223,7 +227,7 @@ def test_few_speakers_have_no_interval(speakers):
     assert 0 < estimate.value < 1
     assert estimate.ci95 is None
     assert estimate.p is None
-    assert bootstrap.interval_coverage(speakers) is None
+    assert bootstrap.interval_coverage(speakers, UAR) is None
 
 
 def test_without_utterances_the_uar_is_nan():
