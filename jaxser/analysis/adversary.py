@@ -7,7 +7,7 @@ training speakers and that of speakers that training has not seen. The verdicts:
 inert      leaks nearly as much as plain training does, or more: nothing was forgotten
 balanced   leaks less than plain training, and more than chance
 winning    hardly leaks, neither training speakers nor unseen ones, and no attacker is below chance
-collapsed  the emotion was forgotten too, or the run diverged
+collapsed  the emotion (or the ratings) was forgotten too, or the run diverged
 undecided  plain training does not leak, so that there is nothing to compare with
 """
 
@@ -19,12 +19,14 @@ from jaxser.analysis.leakage import (
     strongest_attacker,
     unseen_question,
 )
+from jaxser.analysis.measure import UAR, Measure, main_measure
 from jaxser.analysis.summary import collect, find_plain_reference_index
 
 INERT_FRACTION = 0.9  # of the leakage of plain training; from here on a run is inert
 WINNING_FRACTION = 0.1  # of the leakage of plain training; up to here a run is winning
 HIGH_LAM = 0.3  # from above it, an inert run suggests a lower coefficient
-COLLAPSED_FRACTION = 0.5  # of plain training's dev UAR above chance; below it a run has collapsed
+# Of plain training's dev UAR (or CCC) above chance; below it a run has collapsed.
+COLLAPSED_FRACTION = 0.5
 
 # Methods that forget a domain without a head that is trained against the encoder.
 METHODS_WITHOUT_HEAD = ('similarity', 'projection', 'leace')
@@ -41,11 +43,13 @@ INERT_HINTS = {
 }
 
 
-def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: float) -> dict | None:
+def adversary_verdict(
+    run: dict, plain_run: dict | None, domain: str, chance: float, measure: Measure = UAR
+) -> dict | None:
     """Returns {'verdict', 'why'} of a run, or None where the probe does not allow one.
 
     `plain_run` is plain training with the same seed and fold, `domain` is the domain to forget, and
-    `chance` is the UAR of guessing emotions.
+    `chance` is the value of `measure`, the main one, that guessing reaches.
     """
     if run['status'] != 'ok':
         return {'verdict': 'collapsed', 'why': f'diverged at step {run["step"]}'}
@@ -61,10 +65,11 @@ def adversary_verdict(run: dict, plain_run: dict | None, domain: str, chance: fl
     if unseen_answer and unseen_plain_answer:
         reasons.append(_comparison(unseen, unseen_answer, unseen_plain_answer))
     reasons += _below_chance_notes({domain: answer, unseen: unseen_answer})
-    uar = run['dev']['uar']
-    plain_uar = plain_run['dev']['uar']
-    if uar - chance < COLLAPSED_FRACTION * (plain_uar - chance):
-        reasons.insert(0, f'dev UAR {uar:.3f}, of plain training {plain_uar:.3f}')
+    value = run['dev'][measure.key]
+    plain_value = plain_run['dev'][measure.key]
+    if value - chance < COLLAPSED_FRACTION * (plain_value - chance):
+        figures = f'{value:.3f}, of plain training {plain_value:.3f}'
+        reasons.insert(0, f'dev {measure.title} {figures}')
         return {'verdict': 'collapsed', 'why': '; '.join(reasons)}
     if relative_leakage(plain_answer) <= 0:
         return {
@@ -191,9 +196,12 @@ def _verdict_among(run: dict, others: list[dict], config: dict) -> dict | None:
         return None
     reference = find_plain_reference_index(hyper, collect(others, 'hyper'), config)
     plain_run = None if reference is None else others[reference]
-    chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
+    measure = main_measure(config)
+    chance = measure.chance
+    if chance is None:
+        chance = 1 / len(run['test']['confusion']) if run['status'] == 'ok' else 0.0
     domain = _first_probed(run, domains)
-    verdict = adversary_verdict(run, plain_run, domain, chance)
+    verdict = adversary_verdict(run, plain_run, domain, chance, measure)
     if verdict and verdict['verdict'] == 'winning' and _is_any_centred(run, domain, config):
         verdict['verdict'] = 'balanced'
         verdict['why'] += '; not winning, because normalisation by speaker makes leakage too low'
