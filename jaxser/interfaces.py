@@ -31,10 +31,13 @@ Batch = dict[str, Any]
   mel_BxTxM        float32 features, zero beyond frames_B: normalised log-mel, the states of a
                    pretrained encoder, or audio samples
   frames_B         number of valid frames
-  emotion_B        class index. For the task `ratings`, the third of the scale of the first rating,
-                   which nothing predicts
+  emotion_B        class index, -1 without a class. For the task `ratings`, the third of the scale
+                   of the first rating, which nothing predicts
   labelled_B       weight of the example in the emotion loss, not a flag: 0 without an emotion
-                   label, else 1, or the weight of its class (config.train.balanced)
+                   label, else 1, or the weight of its class (config.train.balanced). With votes_BxC
+                   it is the mean of the weights of the classes by the shares of the votes
+  votes_BxC        numbers of raters' votes for the classes, zeros without an emotion label; only
+                   with config.train.soft_labels
   rating_BxA       ratings from -1 to 1, 0 where there is none; only if the task has ratings
   rated_B          1 if the example counts in the loss of ratings, else 0; only with rating_BxA
   target_B         1 for an example of the target: unlabelled in training, or of the test part
@@ -79,6 +82,7 @@ class Sizes(NamedTuple):
     domains: dict[str, int]  # {'speaker': K, 'language': K, 'corpus': K}
     steps: int  # of the whole training
     ratings: int = 0  # that the task predicts
+    votes: int = 0  # the largest number of votes of an utterance for one class, with soft labels
 
 
 class Aux(NamedTuple):

@@ -17,6 +17,37 @@ def per_example_cross_entropy(scores_BxC: jax.Array, class_B: jax.Array) -> jax.
     return -jnp.take_along_axis(log_p_BxC, class_B[:, None], axis=-1)[:, 0]
 
 
+def vote_shares(votes_BxC: jax.Array) -> jax.Array:
+    """Returns q_BxC, the shares of the votes of each example; zeros where there is no vote."""
+    total_Bx1 = votes_BxC.sum(-1, keepdims=True)
+    return votes_BxC / jnp.where(total_Bx1 > 0, total_Bx1, 1.0)
+
+
+def vote_divergence(scores_BxC: jax.Array, votes_BxC: jax.Array) -> jax.Array:
+    """Returns KL_B, the Kullback-Leibler divergence of the softmax from the votes, in nats.
+
+    It is sum_c q_c (log q_c - log softmax(scores)_c) with the shares q of the votes. It is 0 where
+    there is no vote, and the cross-entropy where all votes are for one class.
+    """
+    q_BxC = vote_shares(votes_BxC)
+    log_q_BxC = jnp.log(jnp.where(q_BxC > 0, q_BxC, 1.0))
+    log_p_BxC = jax.nn.log_softmax(scores_BxC)
+    return (q_BxC * (log_q_BxC - log_p_BxC)).sum(-1)
+
+
+def drop_votes(key: jax.Array, votes_BxC: jax.Array, largest: int, rate: float) -> jax.Array:
+    """Returns the votes without those that are dropped, each with probability `rate`.
+
+    Where all votes of an example would be dropped, all are kept. `largest` is the largest number of
+    votes of an example for one class.
+    """
+    is_kept_BxCxV = jax.random.uniform(key, (*votes_BxC.shape, largest)) >= rate
+    is_vote_BxCxV = jnp.arange(largest) < votes_BxC[..., None]
+    kept_BxC = (is_kept_BxCxV & is_vote_BxCxV).sum(-1).astype(votes_BxC.dtype)
+    has_votes_Bx1 = kept_BxC.sum(-1, keepdims=True) > 0
+    return jnp.where(has_votes_Bx1, kept_BxC, votes_BxC)
+
+
 def weighted_mean(value_B: jax.Array, weight_B: jax.Array) -> jax.Array:
     """Returns the weighted mean, or 0 if no example has weight."""
     total = weight_B.sum()
@@ -102,6 +133,25 @@ def emotion_cross_entropy(
     metrics = {
         'emotion_loss': value,
         'emotion_accuracy': accuracy(scores_BxC, emotion_B, weight_B),
+    }
+    return value, metrics
+
+
+def vote_loss(
+    scores_BxC: jax.Array, votes_BxC: jax.Array, batch: Batch
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the mean of `vote_divergence` weighted by `labelled_B`; and metrics.
+
+    `votes_BxC` are those of the batch, or what is left of them. The accuracy is that of the
+    examples with a class.
+    """
+    emotion_B = batch['emotion_B']
+    weight_B = batch['labelled_B']
+    value = weighted_mean(vote_divergence(scores_BxC, votes_BxC), weight_B)
+    class_weight_B = jnp.where(emotion_B >= 0, weight_B, 0.0)
+    metrics = {
+        'emotion_loss': value,
+        'emotion_accuracy': accuracy(scores_BxC, emotion_B, class_weight_B),
     }
     return value, metrics
 

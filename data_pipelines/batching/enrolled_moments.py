@@ -82,7 +82,8 @@ class EnrolledMoments:
         prior_of_rows: dict[bytes, SpeakerPrior] = {}
         priors = []
         for fold in self.folds:
-            rows = fold.train[self.speaker_N[fold.train] >= 0]
+            is_usable = (self.speaker_N[fold.train] >= 0) & (emotion_N[fold.train] >= 0)
+            rows = fold.train[is_usable]
             if not len(rows):
                 raise UserError(
                     f'All speakers in the training part of fold {fold.name!r} are unknown, and '

@@ -32,8 +32,10 @@ class ExampleTable:
     Shapes: N utterances, F folds, C classes, K domains of a kind, M bands, B examples, A ratings.
 
     Attributes:
-        classes: the emotions, in alphabetical order; emotion_N are indices among them. Where only
-            ratings are predicted, they are the thirds of a scale.
+        classes: the emotions, in alphabetical order; emotion_N are indices among them, -1 without a
+            class. Where only ratings are predicted, they are the thirds of a scale.
+        votes_NxC: numbers of votes for the classes, or None if training uses the classes alone. An
+            utterance without votes counts as one vote for its class.
         ratings: the names of the ratings that are predicted.
         rating_NxA: these ratings; 0 where there is none.
         domains: by kind the domains, in alphabetical order; domain_N[kind] are indices among them.
@@ -55,11 +57,16 @@ class ExampleTable:
         balanced: bool,
         order_seed: int = 0,
         ratings: tuple[str, ...] = (),
+        votes_NxC: np.ndarray | None = None,
     ):
+        """`votes_NxC` are the votes of raters for the classes, zeros where there are none."""
         self.utterances = utterances
         self.folds = folds
         self.normalisation = normalisation
         self.classes, self.emotion_N = index_values(utterances.text['emotion'])
+        self.votes_NxC = None
+        if votes_NxC is not None:
+            self.votes_NxC = _with_own_votes(votes_NxC, self.emotion_N)
         self.ratings = ratings
         columns = [RATING_COLUMNS.index(name) for name in ratings]
         self.rating_NxA = np.nan_to_num(utterances.rating_NxA[:, columns]).astype(np.float32)
@@ -78,6 +85,11 @@ class ExampleTable:
         self._epoch_moments: tuple[int, Moments] | None = None
         if normalisation == 'speaker_enrolled':
             self._use_enrolled_moments(order_seed)
+
+    @property
+    def most_votes(self) -> int:
+        """Returns the largest number of votes of an utterance for a class; 0 without votes."""
+        return 0 if self.votes_NxC is None else int(self.votes_NxC.max(initial=0))
 
     @property
     def priors(self) -> list[SpeakerPrior]:
@@ -135,11 +147,18 @@ class ExampleTable:
         return np.isin(np.arange(len(self.domains[kind])), index).astype(np.float32)
 
     def _class_weights(self, fold: Fold, balanced: bool) -> np.ndarray:
-        """Returns weight_C: 1, or if balanced inverse to the counts in training, 1 on average."""
+        """Returns weight_C: 1, or if balanced inverse to the counts in training, 1 on average.
+
+        With votes, an utterance counts for each class by the share of its votes.
+        """
         if not balanced:
             return np.ones(len(self.classes), np.float32)
-        count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
-        weight_C = len(fold.train) / (len(self.classes) * np.maximum(count_C, 1))
+        if self.votes_NxC is None:
+            count_C = np.bincount(self.emotion_N[fold.train], minlength=len(self.classes))
+        else:
+            count_C = vote_shares(self.votes_NxC[fold.train].astype(float)).sum(0)
+        least_C = np.where(count_C > 0, count_C, 1)
+        weight_C = len(fold.train) / (len(self.classes) * least_C)
         return weight_C.astype(np.float32)
 
     def _target_mask(self, fold: Fold) -> np.ndarray:
@@ -218,7 +237,11 @@ class ExampleTable:
         is_labelled = is_real & ~is_target if item.part == 'train' else is_real
         B = rows.shape[-1]
         is_labelled = is_labelled & (np.arange(B) < B - item.identity_count)
-        weight = np.where(is_labelled, self.weight_FxC[fold, emotion], 0)
+        if self.votes_NxC is None:
+            weight = np.where(is_labelled, self.weight_FxC[fold, emotion], 0)
+        else:
+            votes_BxC = np.where(is_labelled[..., None], self.votes_NxC[rows], 0)
+            weight = (vote_shares(votes_BxC) * self.weight_FxC[fold]).sum(-1)
         batch = {
             'frames_B': frames.astype(np.int32),
             'mean_BxM': moments.mean_GxM[group],
@@ -227,6 +250,8 @@ class ExampleTable:
             'target_B': is_target.astype(np.float32),
             'labelled_B': weight.astype(np.float32),
         }
+        if self.votes_NxC is not None:
+            batch['votes_BxC'] = votes_BxC
         if self.ratings:
             batch['rating_BxA'] = self.rating_NxA[rows]
             batch['rated_B'] = is_labelled.astype(np.float32)
@@ -235,6 +260,20 @@ class ExampleTable:
         for kind in DOMAINS:
             batch[f'{kind}_seen_K'] = self.seen[kind][item.subset_fold]
         return batch
+
+
+def vote_shares(votes: np.ndarray) -> np.ndarray:
+    """Returns the shares of the votes along the last axis; zeros where there is no vote."""
+    total = votes.sum(-1, keepdims=True)
+    return votes / np.where(total > 0, total, 1)
+
+
+def _with_own_votes(votes_NxC: np.ndarray, emotion_N: np.ndarray) -> np.ndarray:
+    """Returns the votes in float32, with one for the class of utterances that have none."""
+    is_alone_N = ~votes_NxC.any(axis=1) & (emotion_N >= 0)
+    votes_NxC = votes_NxC.astype(np.float32)
+    votes_NxC[is_alone_N, emotion_N[is_alone_N]] = 1
+    return votes_NxC
 
 
 def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

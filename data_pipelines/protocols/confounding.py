@@ -19,6 +19,7 @@ def emotion_information(utterances: Utterances, folds: list[Fold]) -> dict:
     each corpus are measured too.
     """
     rows = rows_of_parts(folds, PARTS)
+    rows = rows[utterances.text['emotion'][rows] != '']
     speaker_N = utterances.text['speaker'][rows]
     corpus_N = utterances.text['corpus'][rows]
     language_N = utterances.text['language'][rows]

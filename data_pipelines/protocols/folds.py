@@ -543,7 +543,8 @@ def _describe_poor_classes(utterances: Utterances, folds: list[Fold]) -> list[st
     names = []
     rare_classes: set[str] = set()
     for fold in folds:
-        classes, counts = np.unique(utterances.text['emotion'][fold.train], return_counts=True)
+        emotion_N = utterances.text['emotion'][fold.train]
+        classes, counts = np.unique(emotion_N[emotion_N != ''], return_counts=True)
         rare_classes.update(classes[counts < MIN_CLASS_UTTERANCES].tolist())
         if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
             names.append(repr(fold.name))

@@ -129,7 +129,7 @@ def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
 def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     """Returns the parts of folds that have no utterance of a class: their count, and examples."""
     emotion_N = utterances.text['emotion']
-    classes = set(emotion_N[rows_of_parts(folds, PARTS)])
+    classes = set(emotion_N[rows_of_parts(folds, PARTS)]) - {''}
     parts = []
     for fold, part in itertools.product(folds, PARTS):
         missing = sorted(classes - set(emotion_N[getattr(fold, part)]))

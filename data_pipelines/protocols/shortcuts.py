@@ -83,6 +83,7 @@ def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
     'unmeasured' has the names of the features that are not known, and why.
     """
     rows = rows_of_parts(folds, PARTS)
+    rows = rows[utterances.text['emotion'][rows] != '']
     shortcuts = []
     unmeasured = {}
     for feature in FEATURES:

@@ -19,9 +19,15 @@ from data_pipelines.protocols.folds import (
     rows_of_parts,
 )
 from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.protocols.undecided import add_undecided, count_used, split_undecided
 from data_pipelines.protocols.withholding import reserve_attacker_test
 from data_pipelines.storage.dataset import PreparedData, read_own_classes, read_utterances
-from data_pipelines.storage.schema import RATING_COLUMNS, TEXT_COLUMNS, Utterances
+from data_pipelines.storage.schema import (
+    RATING_COLUMNS,
+    TEXT_COLUMNS,
+    VOTES_COLUMN,
+    Utterances,
+)
 
 MAX_LISTED_VALUES = 20  # values of a column that an error message lists
 
@@ -71,12 +77,14 @@ def keep_labelled(
     label_space: str,
     identity_corpora: tuple[str, ...] = (),
     own_classes: tuple[str, ...] | None = None,
+    soft_labels: bool = False,
 ) -> tuple[Utterances, dict[str, int]]:
     """Returns the utterances with a class in the label space, and the counts of those left out.
 
     Their emotion is replaced by the class. Utterances of `identity_corpora` are all kept, without
-    an emotion (''). UserError if no utterance has a class. `own_classes` are those of a label space
-    that is a corpus of the user's own.
+    an emotion (''). With `soft_labels`, so are those without a class for which raters voted for
+    one of the classes. UserError if no utterance has a class, or, with `soft_labels`, votes.
+    `own_classes` are those of a label space that is a corpus of the user's own.
     """
     identity_N = identity_mask(utterances, identity_corpora)
     own_rows = np.flatnonzero(~identity_N)
@@ -95,9 +103,41 @@ def keep_labelled(
             'Choose another --config.data.labels.'
         )
     keep_N = identity_N | (class_N != '')
+    if soft_labels:
+        has_votes_N = _has_votes(utterances, label_space, own_classes, class_N)
+        is_undecided_N = has_votes_N & ~keep_N
+        reasons, counts = np.unique(utterances.text['emotion'][is_undecided_N], return_counts=True)
+        left_out = collections.Counter(left_out)
+        left_out -= collections.Counter(dict(zip(reasons.tolist(), counts.tolist())))
+        keep_N |= is_undecided_N
     labelled = utterances[np.flatnonzero(keep_N)]
     labelled.text['emotion'] = class_N[keep_N]
-    return labelled, left_out
+    return labelled, dict(left_out)
+
+
+def _has_votes(
+    utterances: Utterances,
+    label_space: str,
+    own_classes: tuple[str, ...] | None,
+    class_N: np.ndarray,
+) -> np.ndarray:
+    """Returns mask_N of the utterances with votes for one of the classes that occur in class_N.
+
+    UserError if there is none.
+    """
+    classes = np.unique(class_N[class_N != '']).tolist()
+    votes_N = utterances.text.get(VOTES_COLUMN, np.full(len(utterances), ''))
+    count_NxC = labels.map_votes(label_space, votes_N, own_classes, classes)
+    has_votes_N = count_NxC.any(axis=1)
+    if not has_votes_N.any():
+        raise UserError(
+            f'config.train.soft_labels: none of {len(utterances)} utterances has votes of single '
+            f'raters for a class of {label_space!r}. msp_podcast, iemocap and crema_d have votes, '
+            'and so has a list of your own with columns of votes (--columns votes=angry+happy). If '
+            'the corpus was prepared by an earlier version, or without its file of votes, prepare '
+            'it again. Or leave config.train.soft_labels out.'
+        )
+    return has_votes_N
 
 
 def keep_rated(
@@ -172,9 +212,13 @@ class Split(NamedTuple):
     unused: int  # `utterances` that are in no part of any fold
     dropped: DroppedCopies = NO_COPIES  # by config.protocol.drop_copies
     unused_unknown: int = 0  # those of `unused` whose speaker is unknown
+    undecided: int = 0  # `utterances` without a class that train by their votes
 
     def describe_left_out(self, label_space: str) -> list[str]:
-        """Returns a sentence for each reason why utterances are left out; none if all are used."""
+        """Returns a sentence for each reason why utterances are left out; none if all are used.
+
+        Those that only train come first.
+        """
         by_selection = []
         by_label = []
         unrated = 0
@@ -185,6 +229,11 @@ class Split(NamedTuple):
             group = by_selection if '=' in value else by_label
             group.append(f'{count} {value}')
         sentences = []
+        if self.undecided:
+            sentences.append(
+                f'Used in training only, by the votes of raters: {self.undecided} without one '
+                f'class in {label_space!r}.'
+            )
         if by_selection:
             sentences.append(f'Left out, by config.data.only: {", ".join(by_selection)}.')
         if by_label:
@@ -221,7 +270,9 @@ def select_from(
     identity = config.protocol.identity
     left_out = collections.Counter(others)
     if labels.has_classes(config.task):
-        selected, unlabelled = keep_labelled(selected, config.data.labels, identity, own_classes)
+        selected, unlabelled = keep_labelled(
+            selected, config.data.labels, identity, own_classes, config.train.soft_labels
+        )
         left_out.update(unlabelled)
         if config.data.labels in labels.OPEN_SPACES:
             check_shared_classes(selected)
@@ -231,6 +282,20 @@ def select_from(
         if not labels.has_classes(config.task):
             selected = with_thirds(selected, config.data.ratings[0], identity)
     return selected, dict(left_out)
+
+
+def count_votes(config, utterances: Utterances, classes: np.ndarray) -> np.ndarray | None:
+    """Returns votes_NxC of utterances with labels, or None without config.train.soft_labels.
+
+    They are the numbers of votes for the `classes`, zeros where there are none.
+    """
+    if not config.train.soft_labels:
+        return None
+    own_classes = None
+    if not labels.is_known_space(config.data.labels):
+        own_classes = read_own_classes(config.data, config.data.labels)
+    votes_N = utterances.text[VOTES_COLUMN]
+    return labels.map_votes(config.data.labels, votes_N, own_classes, classes.tolist())
 
 
 def make_split(config, data: PreparedData) -> Split:
@@ -243,6 +308,9 @@ def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
     protocol = Protocol(**config.protocol)
     ratings = config.data.ratings if labels.has_ratings(config.task) else ()
     dropped = NO_COPIES
+    undecided = None
+    if config.train.soft_labels:
+        utterances, undecided = split_undecided(utterances, protocol.identity)
     if protocol.drop_copies:
         utterances, dropped = drop_copies(utterances, protocol)
     folds = []
@@ -250,13 +318,16 @@ def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
         fold = reserve_attacker_test(utterances, fold, protocol.withhold, config.data.order_seed)
         fold = reserve_enrolment(utterances, fold, protocol, config.data.order_seed)
         folds.append(keep_copies_of_training(utterances, fold))
+    if undecided is not None:
+        utterances, folds = add_undecided(utterances, folds, undecided, protocol)
     unused = np.setdiff1d(np.arange(len(utterances)), rows_of_parts(folds, ALL_PARTS))
     return Split(
         utterances,
         folds,
-        sha256=hash_folds(utterances, folds, ratings),
+        sha256=hash_folds(utterances, folds, ratings, with_votes=config.train.soft_labels),
         left_out=left_out,
         unused=len(unused),
         dropped=dropped,
         unused_unknown=int(np.sum(utterances.text['speaker'][unused] == '')),
+        undecided=0 if undecided is None else count_used(utterances, folds, protocol.identity),
     )

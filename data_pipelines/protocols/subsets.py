@@ -44,31 +44,38 @@ def take_subset(
     """Returns the fold with a subset of its training part; UserError if that loses a class.
 
     `has_classes` says whether classes are predicted; otherwise one may be lost, but not all. Under
-    `speakers` and `confounded`, utterances of unknown speakers are left out.
+    `speakers` and `confounded`, utterances of unknown speakers are left out; under `confounded` and
+    `per_class` those without a class, which train by their votes.
     """
     if subset.enrol is not None:
         fold = choose_enrolled(utterances, fold, subset.enrol)
     if subset._replace(enrol=None) == Subset():
         return fold
     random = np.random.default_rng((order_seed, fold.number, 0, SUBSET_STREAM))
-    train = random.permutation(fold.train)  # what comes first is kept first
-    speakers = random.permutation(_known_speakers(utterances, fold))
-    chosen = _alternate_sexes(utterances, speakers)[: subset.speakers]
     emotion_N = utterances.text['emotion']
+    has_class = emotion_N[fold.train] != ''
+    undecided = fold.train[~has_class]
+    fold_train = fold.train[has_class]
+    train = random.permutation(fold_train)  # what comes first is kept first
+    speakers = random.permutation(_known_speakers(utterances, fold_train))
+    chosen = _alternate_sexes(utterances, speakers)[: subset.speakers]
     if subset.speakers is not None or subset.confounded is not None:
         train = train[np.isin(utterances.text['speaker'][train], chosen)]
     if subset.confounded is not None:
-        classes = np.unique(emotion_N[fold.train])
+        classes = np.unique(emotion_N[fold_train])
         train = _confound(utterances, train, chosen, classes, subset.confounded)
     if subset.per_class is not None:
         train = _limit_per_class(train, emotion_N[train], subset.per_class)
-    lost = set(emotion_N[fold.train]) - set(emotion_N[train])
+    lost = set(emotion_N[fold_train]) - set(emotion_N[train])
     if lost and (has_classes or not len(train)):
         raise UserError(
             f'With {_describe_subset(subset)} the training part of fold {fold.name!r} has no '
             f'utterance of the class {" or ".join(sorted(lost))}. '
             'Choose larger --config.sweep.speakers or per_class, or smaller confounded.'
         )
+    if subset.confounded is None and subset.per_class is None:
+        is_chosen = np.isin(utterances.text['speaker'][undecided], chosen)
+        train = np.concatenate([train, undecided[is_chosen]])
     smaller = dataclasses.replace(fold, train=np.sort(train))
     smaller = keep_copies_of_training(utterances, smaller)
     return dataclasses.replace(
@@ -103,9 +110,9 @@ def _remaining_attacker_test(utterances: Utterances, fold: Fold, smaller: Fold) 
     return rows[np.isin(speaker_N[rows], speaker_N[fit_rows])]
 
 
-def _known_speakers(utterances: Utterances, fold: Fold) -> np.ndarray:
-    """Returns the known speakers of the training part, in alphabetical order."""
-    speakers = np.unique(utterances.text['speaker'][fold.train])
+def _known_speakers(utterances: Utterances, train: np.ndarray) -> np.ndarray:
+    """Returns the known speakers of the rows of a training part, in alphabetical order."""
+    speakers = np.unique(utterances.text['speaker'][train])
     return speakers[speakers != '']
 
 
@@ -161,7 +168,7 @@ def describe_shortages(
     """Returns a sentence for each value of a sweep that asks for more than training has."""
     sentences = []
     for limit in sorted({s.speakers for s in subsets} - {None}):
-        counts = [len(_known_speakers(utterances, fold)) for fold in folds]
+        counts = [len(_known_speakers(utterances, fold.train)) for fold in folds]
         if min(counts) < limit:
             sentences.append(
                 f'config.sweep.speakers={limit}: '

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxser import losses
 from jaxser.interfaces import Aux, Batch, Encoder, Hyper, Method, Sizes, State
 from jaxser.nn.output_head import OutputHead, make_output_head
 
@@ -27,11 +26,12 @@ def task_forward(
     batch: Batch,
     hyper: Hyper,
     key: jax.Array,
-    class_loss: Callable = losses.emotion_cross_entropy,
+    class_loss: Callable | None = None,
 ) -> TaskForward:
     """Encodes a batch in training mode and returns the task's loss with what other methods need.
 
-    `class_loss` is (scores_BxC, batch) -> (value, metrics): another loss of the emotions.
+    `class_loss` is (scores_BxC, batch) -> (value, metrics): another loss of the emotions than that
+    of the head.
     """
     z_BxD, batch_stats = encoder.apply(
         params['encoder'], state.batch_stats, batch, hyper, key, train=True

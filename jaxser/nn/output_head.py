@@ -17,6 +17,8 @@ from jaxser.nn import heads
 
 # The number of the key of the head of ratings: far from those of a method's own heads (heads.py).
 RATINGS_KEY = 2**16
+# The number of the key that drops votes: the encoder draws from the same key of the step.
+VOTES_KEY = 2**17
 
 
 class OutputHead(NamedTuple):
@@ -30,10 +32,10 @@ class OutputHead(NamedTuple):
             read.
         loss: (params, z_BxD, batch, key, class_loss) -> (value, metrics), the loss that training
             minimises. class_loss is (scores_BxC, batch) -> (value, metrics), by default
-            losses.emotion_cross_entropy.
+            losses.emotion_cross_entropy, or losses.vote_loss with config.train.soft_labels.
         per_example_loss: (params, z_BxD, batch) -> loss_B, of single examples: the cross-entropy
-            without class weights, the squared error of ratings (mean over the ratings), or their
-            weighted sum.
+            without class weights (with soft labels the divergence from all votes), the squared
+            error of ratings (mean over the ratings), or their weighted sum.
         counted: (batch) -> counted_B, 1 for an example that counts in the loss, else 0.
     """
 
@@ -58,11 +60,13 @@ def make_output_head(config, sizes: Sizes) -> OutputHead:
     """Returns the heads of `config.task`."""
     # The configuration of a model that an earlier version saved has no task.
     task = config.get('task', 'emotion')
-    if not has_ratings(task):
-        return _make_emotion_head(sizes.emotions)
     if not has_classes(task):
         return _make_rating_head(sizes.ratings, config.train.rating_loss)
     emotion = _make_emotion_head(sizes.emotions)
+    if config.train.get('soft_labels', False):
+        emotion = _with_votes(emotion, sizes.votes, config.train.annotator_dropout)
+    if not has_ratings(task):
+        return emotion
     ratings = _make_rating_head(sizes.ratings, config.train.rating_loss)
     return _join_heads(emotion, ratings, config.train.rating_weight)
 
@@ -77,7 +81,8 @@ def _make_emotion_head(classes: int) -> OutputHead:
     def apply(params, z_BxD):
         return head.apply(params['emotion'], z_BxD)
 
-    def loss(params, z_BxD, batch, key, class_loss=losses.emotion_cross_entropy):
+    def loss(params, z_BxD, batch, key, class_loss=None):
+        class_loss = class_loss or losses.emotion_cross_entropy
         return class_loss(apply(params, z_BxD), batch)
 
     def per_example_loss(params, z_BxD, batch):
@@ -87,6 +92,31 @@ def _make_emotion_head(classes: int) -> OutputHead:
         return jnp.sign(batch['labelled_B'])
 
     return OutputHead(classes, 0, init, apply, loss, per_example_loss, counted)
+
+
+def _with_votes(emotion: OutputHead, largest: int, dropout: float) -> OutputHead:
+    """Returns the classifier with the loss of soft labels: the divergence from the raters' votes.
+
+    Args:
+      emotion: The classifier.
+      largest: The largest number of votes of an utterance for one class.
+      dropout: The probability with which each vote is dropped, drawn by the key of the step.
+    """
+
+    def loss(params, z_BxD, batch, key, class_loss=None):
+        scores_BxC = emotion.apply(params, z_BxD)
+        if class_loss is not None:
+            return class_loss(scores_BxC, batch)
+        votes_BxC = batch['votes_BxC']
+        if dropout:
+            key = jax.random.fold_in(key, VOTES_KEY)
+            votes_BxC = losses.drop_votes(key, votes_BxC, largest, dropout)
+        return losses.vote_loss(scores_BxC, votes_BxC, batch)
+
+    def per_example_loss(params, z_BxD, batch):
+        return losses.vote_divergence(emotion.apply(params, z_BxD), batch['votes_BxC'])
+
+    return emotion._replace(loss=loss, per_example_loss=per_example_loss)
 
 
 def _make_rating_head(ratings: int, kind: str) -> OutputHead:
@@ -123,7 +153,7 @@ def _join_heads(emotion: OutputHead, ratings: OutputHead, weight: float) -> Outp
     def apply(params, z_BxD):
         return jnp.concatenate([emotion.apply(params, z_BxD), ratings.apply(params, z_BxD)], -1)
 
-    def loss(params, z_BxD, batch, key, class_loss=losses.emotion_cross_entropy):
+    def loss(params, z_BxD, batch, key, class_loss=None):
         value, metrics = emotion.loss(params, z_BxD, batch, key, class_loss)
         rating_value, rating_metrics = ratings.loss(params, z_BxD, batch, key)
         return value + weight * rating_value, metrics | rating_metrics

@@ -13,7 +13,7 @@ they make a weak attacker. Where training speakers are tested, the tested uttera
 divided into two halves, and there are two attackers. Each of them is tested on one half. The other
 half chooses its settings, and then joins the utterances on which it is fitted.
 
-Other questions: sex, language, corpus and emotion.
+Other questions: sex, language, corpus and, where classes are predicted, emotion.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ SPEAKER_QUESTIONS = (
     'speaker_other_sentence',
     'unseen_speaker_other_sentence',
 )
-SCORED_QUESTIONS = ('speaker', 'unseen_speaker')  # also asked of the emotion scores alone
+SCORED_QUESTIONS = ('speaker', 'unseen_speaker')  # also asked of the outputs alone
 
 # Probed where the training data have two values or more.
 ATTRIBUTES = ('sex', 'language', 'corpus')
@@ -134,8 +134,13 @@ def unseen_speaker_rows(speaker_N: np.ndarray, fold: Fold) -> np.ndarray:
     return rows[is_unseen]
 
 
-def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]:
+def make_questions(
+    table: ExampleTable, fold: Fold, seed: int, has_classes: bool = True
+) -> list[Question]:
     """Returns the questions that a fold allows; they depend only on `seed` and the fold.
+
+    Without `has_classes` the emotion is not asked for: the models predict ratings alone, and the
+    emotions of the table are thirds of a rating's scale.
 
     - speaker: fitted on `fold.fit_rows`, tested on the halves of `fold.attacker_test` in turn.
     - unseen_speaker: fitted, chosen and tested on utterances of unseen speakers.
@@ -148,7 +153,8 @@ def make_questions(table: ExampleTable, fold: Fold, seed: int) -> list[Question]
 
     A question is left out if fewer than two classes can be fitted, or if nothing can be tested.
     """
-    return _QuestionMaker(table, fold, seed).make_all()
+    questions = _QuestionMaker(table, fold, seed).make_all()
+    return [question for question in questions if has_classes or question.name != 'emotion']
 
 
 class _QuestionMaker:
@@ -189,6 +195,7 @@ class _QuestionMaker:
         emotion_N = self.table.emotion_N
         # Utterances that are set aside for enrolment have no representation.
         train = np.setdiff1d(self.fold.train, self.fold.reserved)
+        train = train[emotion_N[train] >= 0]  # utterances that train by their votes have no class
         split = self._with_test(train, emotion_N, self.fold.test, random)
         questions.append(self._make('emotion', self.table.classes, emotion_N, split))
         return [question for question in questions if question is not None]

@@ -50,7 +50,7 @@ def split_with_copies(monkeypatch, utterances, protocol: Protocol = PROTOCOL) ->
     """Returns the split of a configuration of which these are all utterances."""
     monkeypatch.setattr(split, 'read_utterances', lambda data: utterances)
     data = {'only': '', 'labels': 'four', 'order_seed': 0}
-    config = ConfigDict({'task': 'emotion', 'data': data})
+    config = ConfigDict({'task': 'emotion', 'data': data, 'train': {'soft_labels': False}})
     config.protocol = ConfigDict(dataclasses.asdict(protocol))
     return split.make_split(config, None)
 
