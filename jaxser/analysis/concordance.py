@@ -20,7 +20,6 @@ Shapes: N utterances, S speakers, A ratings.
 
 import numpy as np
 
-MOMENTS = 6
 # A variance that is smaller than this share of the mean square is that of constant values: ten
 # times what rounding leaves.
 CONSTANT_SHARE = 1e-14
@@ -73,12 +72,16 @@ def speaker_moments(
 ) -> np.ndarray:
     """Returns moment_SxAx6 of test predictions, the speakers in alphabetical order."""
     names, index_N = np.unique(speaker_N, return_inverse=True)
-    x_NxA = np.asarray(truth_NxA, np.float64)
-    y_NxA = np.asarray(predicted_NxA, np.float64)
-    summands = (np.ones_like(x_NxA), x_NxA, y_NxA, x_NxA**2, y_NxA**2, x_NxA * y_NxA)
-    moment_SxAx6 = np.zeros((len(names), x_NxA.shape[1], MOMENTS))
-    np.add.at(moment_SxAx6, index_N, np.stack(summands, axis=-1))
+    moment_NxAx6 = utterance_moments(truth_NxA, predicted_NxA)
+    moment_SxAx6 = np.zeros((len(names), *moment_NxAx6.shape[1:]))
+    np.add.at(moment_SxAx6, index_N, moment_NxAx6)
     return moment_SxAx6
+
+
+def utterance_moments(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Returns the moments of single utterances, along a new last axis."""
+    x, y = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    return np.stack((np.ones_like(x), x, y, x**2, y**2, x * y), axis=-1)
 
 
 def concordance_from_moments(moment: np.ndarray) -> np.ndarray:
@@ -129,8 +132,4 @@ def concordance_gradient(moment: np.ndarray) -> np.ndarray:
 
 def _moments(truth_xN: np.ndarray, predicted_xN: np.ndarray) -> np.ndarray:
     """Returns the moments over the last axis, of shape (..., 6)."""
-    x = np.asarray(truth_xN, np.float64)
-    y = np.asarray(predicted_xN, np.float64)
-    n = np.full(x.shape[:-1], float(x.shape[-1]))
-    sums = (x.sum(-1), y.sum(-1), (x**2).sum(-1), (y**2).sum(-1), (x * y).sum(-1))
-    return np.stack((n, *sums), axis=-1)
+    return utterance_moments(truth_xN, predicted_xN).sum(-2)

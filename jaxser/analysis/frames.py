@@ -8,6 +8,7 @@ from jaxser.analysis.leakage import strongest_attacker
 from jaxser.workdir_files import RESULTS, WorkdirFiles
 
 CLASSIFICATION_FIGURES = ('uar', 'wa', 'f1')
+RATING_FIGURES = ('ccc', 'pearson', 'rmse')
 
 # Figures of the probe's answer to a question; a row has them as <question>_<figure>.
 ANSWER_FIGURES = ('strongest', 'attacker', 'chance', 'bits', 'eer', 'lda_eer')
@@ -18,7 +19,9 @@ def results_frame(workdir):
 
     Its columns are the run's hyper-parameters (of those swept, `seed` and `fold`, and the others),
     `fold_name`, `status`, `epoch` (the selected one), `dev_uar`, `dev_wa`, `dev_f1`, and `uar`,
-    `wa`, `f1` and `n` of the test part. A sweep that was probed also has the leakage:
+    `wa`, `f1` and `n` of the test part. If ratings are predicted, there are also `dev_ccc`,
+    `dev_pearson`, `dev_rmse`, and `ccc`, `pearson`, `rmse` of the test part: means over the
+    ratings, and of each as arousal_ccc and so on. A sweep that was probed also has the leakage:
     `speaker_strongest` is the recall of the strongest attacker (chance: `speaker_chance`) of
     training speakers, `unseen_speaker_strongest` that of unseen ones, and so on as in summary.csv.
     UserError if `workdir` has no finished sweep.
@@ -41,14 +44,28 @@ def run_row(run: dict, folds: list[str]) -> dict:
     row['status'] = run['status']
     row['epoch'] = run.get('epoch')
     for prefix, part in (('dev_', run.get('dev')), ('', run.get('test'))):
-        for key in CLASSIFICATION_FIGURES:
-            row[prefix + key] = (part or {}).get(key)
+        row |= part_columns(part or {}, prefix)
     row['n'] = (run.get('test') or {}).get('n')
     for question, answer in (run.get('probe') or {}).items():
         row |= answer_columns(question, answer or {})
     if 'adversary' in run:
         row['adversary'] = (run['adversary'] or {}).get('verdict')
     return row
+
+
+def part_columns(figures: dict, prefix: str) -> dict:
+    """Returns the columns of a part's figures: dev_uar, dev_ccc, dev_arousal_ccc and so on.
+
+    Those about ratings are left out if no ratings are predicted.
+    """
+    columns = {prefix + key: figures.get(key) for key in CLASSIFICATION_FIGURES}
+    for key in RATING_FIGURES:
+        if key in figures:
+            columns[prefix + key] = figures[key]
+    for rating, own in figures.get('ratings', {}).items():
+        for key in RATING_FIGURES:
+            columns[f'{prefix}{rating}_{key}'] = own[key]
+    return columns
 
 
 def answer_columns(question: str, answer: dict) -> dict:

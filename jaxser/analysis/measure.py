@@ -18,6 +18,8 @@ class Measure(NamedTuple):
     low: float  # the smallest value
     high: float  # the largest value
     chance: float | None  # the value of guessing; None if it depends on the number of classes
+    # Whether it behaves like a correlation: intervals are computed on Fisher's z scale.
+    is_correlation: bool = False
 
 
 UAR = Measure(
@@ -35,6 +37,7 @@ CCC = Measure(
     low=-1.0,
     high=1.0,
     chance=0.0,
+    is_correlation=True,
 )
 
 

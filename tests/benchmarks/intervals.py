@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxser.analysis import bootstrap
 from jaxser.analysis.bootstrap import RecallTerm, Term
-from jaxser.analysis.concordance import MOMENTS
+from jaxser.analysis.concordance import utterance_moments
 from jaxser.analysis.measure import CCC, UAR, Measure
 from jaxser.analysis.statistics import ConcordanceTerm
 
@@ -166,11 +166,8 @@ def _correlated_normal(random: np.random.Generator, rows: int, ratings: int) -> 
 
 def _sum_moments(count_S: np.ndarray, x_NxA: np.ndarray, y_NxA: np.ndarray) -> np.ndarray:
     """Returns moment_SxAx6; the utterances are sorted by speaker."""
-    summands = (np.ones_like(x_NxA), x_NxA, y_NxA, x_NxA**2, y_NxA**2, x_NxA * y_NxA)
     start_S = np.concatenate(([0], np.cumsum(count_S)[:-1]))
-    moment_SxAx6 = np.add.reduceat(np.stack(summands, axis=-1), start_S, axis=0)
-    assert moment_SxAx6.shape[-1] == MOMENTS
-    return moment_SxAx6
+    return np.add.reduceat(utterance_moments(x_NxA, y_NxA), start_S, axis=0)
 
 
 def true_ccc(model: RatingModel) -> float:
