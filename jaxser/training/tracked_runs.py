@@ -115,7 +115,7 @@ def _mean_results(rows: list[dict]) -> dict[str, float]:
     means = {}
     for key in rows[0]:
         values = [row.get(key) for row in rows]
-        is_of_test = key in frames.CLASSIFICATION_FIGURES
+        is_of_test = key in (*frames.CLASSIFICATION_FIGURES, *frames.RATING_FIGURES)
         is_result = is_of_test or key.startswith('dev_') or key.endswith(LEAKAGE_ENDINGS)
         if is_result and all(isinstance(value, float) for value in values):
             means[f'test_{key}' if is_of_test else key] = float(np.mean(values))
