@@ -1,11 +1,12 @@
-"""Measures UAR and leakage against the number of enrolled utterances of each tested speaker.
+"""Measures UAR or CCC, and leakage, by the number of enrolled utterances of each tested speaker.
 
   python -m jaxser.enrolment --workdir runs/NAME [--draws 10] [--data data] [--upstream FOLDER]
 
 For finished sweeps with config.data.normalise=speaker_enrolled. Nothing is trained: the selected
 parameters of every run predict the test part with 0, 1, 2, 4, 8, 16 and all utterances of each
 tested speaker enrolled. These are of any emotion, of one emotion, or neutral ones. --draws is the
-number of random choices of the enrolled utterances. The results are added to results.json, to the
+number of random choices of the enrolled utterances. For ratings it is CCC, with utterances of any
+kind enrolled. The results are added to results.json, to the
 model and to the report. Training does the same at its end.
 """
 

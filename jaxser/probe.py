@@ -4,9 +4,11 @@
 
 Fits attackers (jaxser/probing/attackers: four kinds of new classifiers) for these domains and for
 the emotion on the representation of every run of a finished sweep, and verifies speakers with it.
+The emotion is not attacked where only ratings are predicted.
 Speakers of training and unseen speakers are probed. Attackers share nothing with the heads of the
 training. For reference they also get the input (mean and standard deviation of every band over an
-utterance), and the emotion scores alone. The results are added to results.json.
+utterance), and the outputs alone: the emotion scores, the predicted ratings, or both. The results
+are added to results.json.
 Training does the same at its end.
 """
 

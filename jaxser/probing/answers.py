@@ -11,8 +11,8 @@ Keys of an answer:
   below_chance           whether an attacker's recall is significantly below chance
   recall, speaker_bits   of questions about speakers: {attacker: {speaker: recall}}, and {speaker:
                          bits}
-  input, scores          the same figures of attackers that have the network's input, or the
-                         log-posteriors of the emotions, instead of the representation
+  input, scores          the same figures of attackers that have the network's input, or its outputs
+                         (log-posteriors of the emotions, ratings), instead of the representation
 
 `bits` is the mean over the classes of log2(K) + log2(p), p being the posterior of the true class by
 the attacker with the lowest cross-entropy on the validation part. Posteriors are mixed with the

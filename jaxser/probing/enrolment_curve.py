@@ -1,4 +1,4 @@
-"""Measures UAR and leakage against the number of enrolled utterances of each tested speaker.
+"""Measures UAR or CCC, and leakage, by the number of enrolled utterances of each tested speaker.
 
 The parameters of a run are the same for all numbers of enrolled utterances: only the offsets of the
 tested speakers differ. The rows of the result are described in jaxser/analysis/enrolment.py.
@@ -14,8 +14,12 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols.enrolment import choose_enrolled, redraw_enrolment
 from data_pipelines.protocols.folds import Fold
 from jaxser import distributed, plugins
-from jaxser.analysis import enrolment, summary
+from jaxser.analysis import bootstrap, concordance, enrolment, summary
 from jaxser.analysis.enrolment import ENROLLED, SOURCES
+from jaxser.analysis.measure import CCC, main_measure
+from jaxser.analysis.statistics import ConcordanceStatistics
+from jaxser.configuration.serialization import config_to_dict
+from jaxser.nn.output_head import split_outputs
 from jaxser.probing.answers import make_answer
 from jaxser.probing.jobs import Job, ShapeTable, fit_jobs
 from jaxser.probing.questions import Question, make_questions
@@ -51,24 +55,17 @@ class Condition(NamedTuple):
         return self.draw, *(np.sort(fold.enrolled).tobytes() for fold in self.folds)
 
 
-class Counts(NamedTuple):
-    """Numbers of test utterances by speaker and class: classified correctly, and all."""
-
-    correct_SxC: np.ndarray
-    total_SxC: np.ndarray
-
-
 class Prediction(NamedTuple):
     """The results of a group's runs under a condition, by the position of the run."""
 
-    counts: dict[int, Counts]
+    sums: dict[int, np.ndarray]  # those of `Curve._sum_speakers`
     answers: dict[int, dict]  # to the question `unseen_speaker`; {} if leakage is not measured
 
 
 class RunRecord(NamedTuple):
     """What was measured of one run."""
 
-    counts: dict[Key, list[Counts]]  # of every draw
+    sums: dict[Key, list[np.ndarray]]  # those of `Curve._sum_speakers`, of every draw
     answers: dict[Key, dict]  # to the question `unseen_speaker`
 
 
@@ -112,6 +109,16 @@ def run_curve(
     results['enrolment'] = {'draws': draws, 'probed': with_leakage, 'rows': rows}
     workdir.save_results(results)
     return results
+
+
+def list_sources(classes: list[str]) -> list[str]:
+    """Returns what may be enrolled, by the classes that are predicted.
+
+    For ratings it is any utterance: they have no emotion.
+    """
+    if not classes:
+        return ['any']
+    return [source for source in SOURCES if source != 'neutral' or 'neutral' in classes]
 
 
 def _is_measured(curve: dict, draws: int, with_leakage: bool) -> bool:
@@ -183,8 +190,8 @@ class Curve:
         self.speakers, self.speaker_N = np.unique(
             task.utterances.text['speaker'], return_inverse=True
         )
-        has_neutral = 'neutral' in task.table.classes
-        self.sources = [s for s in SOURCES if s != 'neutral' or has_neutral]
+        self.measure = main_measure(config_to_dict(config))
+        self.sources = list_sources(task.classes)
         # Mean numbers of enrolled utterances of a tested speaker, of each draw and group.
         self.utterances: dict[Key, list[float]] = {}
 
@@ -225,8 +232,8 @@ class Curve:
             prediction = predictions[enrolled_rows]
             self.utterances.setdefault(condition.key, []).append(self._mean_enrolled(condition))
             for index, n in enumerate(positions):
-                counts = records[index].counts.setdefault(condition.key, [])
-                counts.append(prediction.counts[n])
+                sums = records[index].sums.setdefault(condition.key, [])
+                sums.append(prediction.sums[n])
                 if condition.source == PROBED_SOURCE and n in prediction.answers:
                     records[index].answers[condition.key] = prediction.answers[n]
             on_progress(len(positions))
@@ -237,11 +244,11 @@ class Curve:
     ) -> Prediction:
         """Returns the predictions of the runs at these positions of a group."""
         trainer, group = _with_folds(trainer, group, condition.folds)
-        test, posteriors = restore.predict_part(trainer, group, variables, 'test')
-        counts = {n: self._count(*posteriors.get_run(n)) for n in positions}
+        test, outputs = restore.predict_part(trainer, group, variables, 'test')
+        sums = {n: self._sum_speakers(*outputs.get_run(n)) for n in positions}
         is_probed = condition.source == PROBED_SOURCE and condition.draw == PROBED_DRAW
         if not (self.with_leakage and is_probed):
-            return Prediction(counts, {})
+            return Prediction(sums, {})
         dev, _ = restore.predict_part(trainer, group, variables, 'dev')
         jobs = {}
         for n in positions:
@@ -250,16 +257,31 @@ class Curve:
             if question is not None and np.isfinite(z_NxD).all():
                 order = np.argsort(rows)
                 jobs[n] = Job(question, rows[order], z_NxD[order])
-        return Prediction(counts, _attack(jobs))
+        return Prediction(sums, _attack(jobs))
 
-    def _count(self, rows: np.ndarray, p_NxC: np.ndarray) -> Counts:
-        """Returns the counts of all speakers, from the posteriors of the rows."""
-        total_SxC = np.zeros((len(self.speakers), p_NxC.shape[1]), np.int32)
-        correct_SxC = np.zeros_like(total_SxC)
+    def _sum_speakers(self, rows: np.ndarray, output_NxO: np.ndarray) -> np.ndarray:
+        """Returns what every speaker contributes to the measure, from the outputs of the rows.
+
+        For UAR it is count_SxCx2, the numbers of all utterances and of those classified correctly;
+        for CCC moment_SxAx6. The first of the last axis is a number of utterances in both.
+        """
+        p_NxC, rating_NxA = split_outputs(output_NxO, len(self.task.classes))
+        if self.measure == CCC:
+            return self._sum_ratings(rows, rating_NxA)
         truth_N = self.task.table.emotion_N[rows]
-        np.add.at(total_SxC, (self.speaker_N[rows], truth_N), 1)
-        np.add.at(correct_SxC, (self.speaker_N[rows], truth_N), p_NxC.argmax(1) == truth_N)
-        return Counts(correct_SxC, total_SxC)
+        count_SxCx2 = np.zeros((len(self.speakers), p_NxC.shape[1], 2), np.int32)
+        np.add.at(count_SxCx2[..., 0], (self.speaker_N[rows], truth_N), 1)
+        is_correct_N = p_NxC.argmax(1) == truth_N
+        np.add.at(count_SxCx2[..., 1], (self.speaker_N[rows], truth_N), is_correct_N)
+        return count_SxCx2
+
+    def _sum_ratings(self, rows: np.ndarray, rating_NxA: np.ndarray) -> np.ndarray:
+        """Returns moment_SxAx6 of all speakers; it is 0 for those who are not tested."""
+        moment_SxAx6 = np.zeros((len(self.speakers), rating_NxA.shape[1], concordance.MOMENTS))
+        moment_SxAx6[np.unique(self.speaker_N[rows])] = concordance.speaker_moments(
+            self.speaker_N[rows], self.task.table.rating_NxA[rows], rating_NxA
+        )
+        return moment_SxAx6
 
     def _unseen_question(self, fold: Fold) -> Question | None:
         """Returns the question `unseen_speaker` of a fold; None if the fold has none."""
@@ -301,24 +323,25 @@ class Curve:
         """Returns what was measured of the runs of a setting, the folds of each seed pooled."""
         measured = {}
         for key, values in self.utterances.items():
-            correct_by_seed: dict[int, np.ndarray] = {}
-            total_by_seed: dict[int, np.ndarray] = {}
+            sums_by_seed: dict[int, np.ndarray] = {}
             for hyper, record in zip(hypers, records):
-                correct_ExSxC, total_ExSxC = map(np.stack, zip(*record.counts[key]))
-                seed = hyper['seed']
-                correct_by_seed[seed] = correct_by_seed.get(seed, 0) + correct_ExSxC
-                total_by_seed[seed] = total_by_seed.get(seed, 0) + total_ExSxC
-            total_ExSxC = total_by_seed[hypers[0]['seed']]  # the same for all seeds
-            is_tested_S = total_ExSxC.any((0, 2))
-            correct_ExZxSxC = np.stack(list(correct_by_seed.values()), axis=1)
+                sums = sums_by_seed.get(hyper['seed'], 0) + np.stack(record.sums[key])
+                sums_by_seed[hyper['seed']] = sums
+            sums = np.stack(list(sums_by_seed.values()), axis=1)  # draws, seeds, speakers, ...
+            is_tested_S = sums[:, 0, ..., 0].any((0, 2))
+            by_draw = list(map(self._make_statistics, sums[:, :, is_tested_S]))
             answers = [record.answers[key] for record in records if key in record.answers]
             measured[key] = enrolment.Measured(
-                correct_ExZxSxC[:, :, is_tested_S],
-                total_ExSxC[:, is_tested_S],
-                float(np.mean(values)),
-                answers,
+                enrolment.DrawStatistics(by_draw), float(np.mean(values)), answers
             )
         return measured
+
+    def _make_statistics(self, sums: np.ndarray) -> bootstrap.Statistics:
+        """Returns the statistics of a draw; the first axis of the sums is that of the seeds."""
+        if self.measure == CCC:
+            return ConcordanceStatistics(sums)
+        total_ZxSxC, correct_ZxSxC = np.moveaxis(sums, -1, 0)
+        return enrolment.RecallCounts(correct_ZxSxC, total_ZxSxC[0])
 
 
 def _attack(jobs: dict[int, Job]) -> dict[int, dict]:

@@ -14,6 +14,7 @@ from data_pipelines.errors import UserError
 from jaxser import distributed, plugins
 from jaxser.analysis import adversary, predictions, summary
 from jaxser.configuration import sweep
+from jaxser.nn.output_head import split_outputs
 from jaxser.probing import adversary_heads
 from jaxser.probing.answers import make_answer, part_of_answer
 from jaxser.probing.input_statistics import input_statistics, principal_components
@@ -33,7 +34,8 @@ class Representation(NamedTuple):
     fold_index: int
     rows: np.ndarray
     x_NxD: np.ndarray
-    log_p_NxC: np.ndarray | None = None  # log-posteriors of the emotions; None for the input
+    # What the network predicts: log-posteriors, and then ratings; None for the input.
+    output_NxO: np.ndarray | None = None
 
     def is_finite(self) -> bool:
         """Whether all values are finite; those of a diverged run are not."""
@@ -44,7 +46,7 @@ class PlannedJob(NamedTuple):
     """A job, and where its result belongs."""
 
     index: int  # of the representation
-    of_scores: bool  # the attackers have the emotion scores instead of the representation
+    of_outputs: bool  # the attackers have the outputs instead of the representation
     question: Question
     turn: int  # of the question
     job: Job
@@ -56,7 +58,10 @@ class Prober:
     def __init__(self, task, seed: int):
         self.task = task
         self.seed = seed
-        self.questions = [make_questions(task.table, fold, seed) for fold in task.subset_folds]
+        has_classes = len(task.classes) > 0
+        self.questions = []
+        for fold in task.subset_folds:
+            self.questions.append(make_questions(task.table, fold, seed, has_classes))
         all_turns = []
         for question in itertools.chain.from_iterable(self.questions):
             all_turns += question.turns()
@@ -71,21 +76,23 @@ class Prober:
         self,
         group,
         representations: tracking.Collected,
-        posteriors: tracking.Collected,
+        outputs: tracking.Collected,
         on_progress: Callable[[int], object] = lambda count: None,
     ) -> list[dict | None]:
         """Returns the answers of a group's runs; None for a representation that is not finite.
 
         The answers of a run are {question: answer}; where speakers can be verified, 'verification'
-        has {'eer', 'lda_eer', 'speakers', 'input'}. `on_progress` is called with a number of
-        finished jobs.
+        has {'eer', 'lda_eer', 'speakers', 'input'}. `outputs` are posteriors, and then ratings.
+        `on_progress` is called with a number of finished jobs.
         """
         probed = []
         for n, fold_index in enumerate(group.subset_fold_N):
             rows, z_NxD = representations.get_run(n)
-            _, p_NxC = posteriors.get_run(n)
+            _, output_NxO = outputs.get_run(n)
+            p_NxC, rating_NxA = split_outputs(output_NxO, len(self.task.classes))
             log_p_NxC = np.log(np.maximum(p_NxC, MIN_POSTERIOR))
-            probed.append(Representation(int(fold_index), rows, z_NxD, log_p_NxC))
+            output_NxO = np.concatenate([log_p_NxC, rating_NxA], 1)
+            probed.append(Representation(int(fold_index), rows, z_NxD, output_NxO))
         inputs = self._inputs() if self.input_answers is None else []
         answers = self._probe(inputs + probed, on_progress)
         if self.input_answers is None:
@@ -121,38 +128,38 @@ class Prober:
                 on_progress(self.count_jobs(representation.fold_index))
             else:
                 planned += self._plan_jobs(index, representation)
-        scores_answers = {}
+        output_answers = {}
         attacks: dict[tuple, dict] = {}
         for number, attack in fit_jobs([plan.job for plan in planned], self.shapes):
-            index, of_scores, question, turn, _ = planned[number]
-            attack_by_turn = attacks.setdefault((index, of_scores, question.name), {})
+            index, of_outputs, question, turn, _ = planned[number]
+            attack_by_turn = attacks.setdefault((index, of_outputs, question.name), {})
             attack_by_turn[turn] = attack
             if len(attack_by_turn) < len(question.turns()):
                 continue
             answer = make_answer(question, [attack_by_turn[n] for n in sorted(attack_by_turn)])
-            if of_scores:
-                scores_answers[index, question.name] = part_of_answer(answer)
+            if of_outputs:
+                output_answers[index, question.name] = part_of_answer(answer)
             else:
                 answers[index][question.name] = answer
                 on_progress(1)
-        for (index, name), answer in scores_answers.items():
+        for (index, name), answer in output_answers.items():
             answers[index][name]['scores'] = answer
         self._verify(representations, answers, on_progress)
         return [self._in_order(answer, r) for answer, r in zip(answers, representations)]
 
     def _plan_jobs(self, index: int, representation: Representation) -> list[PlannedJob]:
         """Returns the jobs of a representation."""
-        fold_index, rows, x_NxD, log_p_NxC = representation
-        has_scores = log_p_NxC is not None
-        if has_scores:
-            self.shapes.add_width(log_p_NxC.shape[1])
+        fold_index, rows, x_NxD, output_NxO = representation
+        has_outputs = output_NxO is not None
+        if has_outputs:
+            self.shapes.add_width(output_NxO.shape[1])
         planned = []
         for question in self.questions[fold_index]:
             for turn, asked in enumerate(question.turns()):
                 job = Job(asked, rows, x_NxD)
                 planned.append(PlannedJob(index, False, question, turn, job))
-                if has_scores and question.name in SCORED_QUESTIONS:
-                    job = Job(asked, rows, log_p_NxC)
+                if has_outputs and question.name in SCORED_QUESTIONS:
+                    job = Job(asked, rows, output_NxO)
                     planned.append(PlannedJob(index, True, question, turn, job))
         return planned
 
@@ -260,9 +267,9 @@ def _probe_runs(
                 prober = Prober(trainer.task, config.data.order_seed)
                 bar.total = _count_all_jobs(prober, runs)
                 bar.refresh()
-            found, posteriors = restore.predict_part(trainer, group, selected, 'used_rows')
+            found, outputs = restore.predict_part(trainer, group, selected, 'used_rows')
             params, _ = selected
-            answers += prober.probe_group(group, found, posteriors, bar.update)
+            answers += prober.probe_group(group, found, outputs, bar.update)
             refits += adversary_heads.refit_heads(trainer, group, params, found)
             sampler.add(group, found, trainer.task.subset_folds)
     for run, run_answers, refit in zip(runs, answers, refits, strict=True):
@@ -291,7 +298,8 @@ def _judge_adversaries(runs: list[dict], config: dict) -> None:
 
 def _summarise(workdir: Workdir, results: dict) -> list[dict]:
     """Returns the summary of the runs, now with leakage and verdicts."""
-    runs, classes = results['runs'], results['classes']
+    runs, classes, ratings = results['runs'], results['classes'], results.get('ratings', [])
     rows = predictions.read_prediction_rows(workdir.path / 'predictions.csv', runs)
-    predicted = predictions.read_predictions(rows, classes)
-    return summary.summary_rows(runs, predicted, workdir.config.to_dict(), len(classes))
+    predicted = predictions.read_predictions(rows, classes, ratings)
+    config = workdir.config.to_dict()
+    return summary.summary_rows(runs, predicted, config, len(classes), ratings)

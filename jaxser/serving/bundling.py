@@ -293,8 +293,8 @@ def _encoder_record(config, data: dataset.PreparedData) -> dict | None:
 
 def _setting_and_results(row: dict) -> dict:
     """Returns a row of the summary without the results that model.json does not contain."""
-    dropped = set(summary.RESULT_KEYS) - set(ROW_KEYS)
-    return {key: value for key, value in row.items() if key not in dropped}
+    kept = {*summary.swept_keys(row), *ROW_KEYS}
+    return {key: value for key, value in row.items() if key in kept}
 
 
 def copy_encoder(folder, encoder: PretrainedEncoder | None) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from flax import traverse_util
 
 from data_pipelines.errors import UserError
-from data_pipelines.labels import has_classes
 from jaxser.analysis import summary
 from jaxser.analysis.finished import choose_model_row, finished_runs, with_most_enrolled
 from jaxser.analysis.measure import results_measure
@@ -37,7 +36,10 @@ class EnsembleMember(NamedTuple):
 
 
 def choose_setting(results: dict) -> ChosenSetting:
-    """Returns the setting with the best mean dev UAR, and its runs that did not diverge."""
+    """Returns the setting that is best on dev, and its runs that did not diverge.
+
+    It has the highest mean of the main measure: dev UAR, or dev CCC for ratings.
+    """
     row = choose_model_row(results['summary'], results['runs'], results_measure(results))
     return ChosenSetting(row, finished_runs(results['runs'], row))
 
@@ -69,9 +71,6 @@ def ensemble_members(
     """Yields the chosen runs of a group; `selected` is its (parameters, BatchNorm statistics)."""
     _, outputs = restore.predict_part(trainer, group, selected, 'dev')
     table = trainer.task.table
-    classes = 0
-    if has_classes(trainer.config.get('task', 'emotion')):
-        classes = len(table.classes)
     params_N, batch_stats_N = jax.tree.map(group.layout.collect, selected)
     for n, run in enumerate(group.runs):
         if run not in chosen_runs:
@@ -82,7 +81,7 @@ def ensemble_members(
         }
         arrays |= _normalisation_arrays(table, group.subset_fold_N[n])
         rows, output_NxO = outputs.get_run(n)
-        p_NxC, _ = split_outputs(output_NxO, classes)
+        p_NxC, _ = split_outputs(output_NxO, len(trainer.task.classes))
         yield EnsembleMember(run, arrays, p_NxC, table.emotion_N[rows])
 
 

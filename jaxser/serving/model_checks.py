@@ -62,6 +62,7 @@ SCHEMA = {
         'emotions': Number(low=1, high=MAX_CLASSES, is_whole=True),
         'domains': {str: Number(low=0, high=1e6, is_whole=True)},
         'ratings?': Number(low=0, high=MAX_RATINGS, is_whole=True),
+        'votes?': COUNT,
         'steps': COUNT,
     },
     'normalisation': str,

@@ -14,9 +14,10 @@ def describe_values(metadata: dict) -> str:
     """
     row = metadata['row']
     is_plain = method_name(metadata['config'] | row) in summary.PLAIN_METHODS[:-1]
-    left_out = {*summary.RESULT_KEYS, 'method', 'enrol', *USUAL_VARIANTS}
+    left_out = {'method', 'enrol', *USUAL_VARIANTS}
     values = []
-    for key, value in row.items():
+    for key in summary.swept_keys(row):
+        value = row[key]
         if key in left_out or value is None:
             continue
         text = f'{key} = {format_value(value)}'

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from jaxser.analysis import bootstrap, enrolment
-from jaxser.analysis.enrolment import Measured, curve_rows
-from jaxser.analysis.statistics import RecallStatistics
+from jaxser.analysis import bootstrap, concordance, enrolment
+from jaxser.analysis.enrolment import DrawStatistics, Measured, RecallCounts, curve_rows
+from jaxser.analysis.statistics import ConcordanceStatistics, RecallStatistics
 
 SPEAKERS, C = 8, 2
 
@@ -18,7 +18,8 @@ def measure(*correct_by_seed, total=10, utterances=0.0, answers=()) -> Measured:
     correct_ExZxS = np.stack([np.array(correct_ExS) for correct_ExS in correct_by_seed], 1)
     correct_ExZxSxC = np.repeat(correct_ExZxS[..., None], C, -1)
     total_ExSxC = np.ones(correct_ExZxSxC[:, 0].shape) * np.reshape(total, (-1, 1, 1))
-    return Measured(correct_ExZxSxC, total_ExSxC, utterances, list(answers))
+    by_draw = list(map(RecallCounts, correct_ExZxSxC, total_ExSxC))
+    return Measured(DrawStatistics(by_draw), utterances, list(answers))
 
 
 def answer(recall: float) -> dict:
@@ -73,6 +74,36 @@ def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():
     assert rows[3]['delta_uar'] == pytest.approx(-0.1)
     low, high = rows[1]['uar_ci95']
     assert high - low > 0.2
+
+
+def measure_ratings(random: np.random.Generator, noise: float, draws: int = 1) -> Measured:
+    """Returns what was measured of one rating, predicted with this noise, in several draws."""
+    by_draw = []
+    for _ in range(draws):
+        speaker_N = np.repeat(np.arange(SPEAKERS), 20)
+        truth_Nx1 = random.uniform(-1, 1, (len(speaker_N), 1))
+        predicted_Nx1 = truth_Nx1 + noise * random.normal(size=truth_Nx1.shape)
+        moment_SxAx6 = concordance.speaker_moments(speaker_N, truth_Nx1, predicted_Nx1)
+        by_draw.append(ConcordanceStatistics(moment_SxAx6[None]))
+    return Measured(DrawStatistics(by_draw), 0.0, [])
+
+
+def test_of_ratings_a_row_has_the_mean_ccc_over_the_draws():
+    """With the interval of a single draw if there is one, and a difference to none enrolled."""
+    random = np.random.default_rng(0)
+    none, enrolled = measure_ratings(random, 0.5, draws=2), measure_ratings(random, 0.2, draws=2)
+    row, better = curve_rows({}, {('any', 0): none, ('any', 8): enrolled})
+    by_draw = [statistics.value_by_seed()[0] for statistics in none.statistics.by_draw]
+    assert row['ccc'] == pytest.approx(np.mean(by_draw), abs=1e-12)
+    assert row['ccc_ci95'][0] < row['ccc'] < row['ccc_ci95'][1] < 1
+    assert better['delta_ccc'] == pytest.approx(better['ccc'] - row['ccc'], abs=1e-12)
+    assert better['delta_ci95'][0] > 0
+    assert not [key for key in row if 'uar' in key]
+    assert enrolment.setting_keys({'lam': 0.3} | row) == ['lam']
+    single = measure_ratings(random, 0.5)
+    (row,) = curve_rows({}, {('any', 0): single})
+    expected = bootstrap.measure_estimate(single.statistics.by_draw[0])
+    assert row['ccc_ci95'] == pytest.approx(expected.ci95, abs=1e-12)
 
 
 def test_leakage_is_the_strongest_mean_over_the_runs():

@@ -147,9 +147,9 @@ def global_uar(workdir) -> dict[float, float]:
     for trainer, group, variables in restore.restored_groups(Workdir.open(workdir)):
         task = trainer.task
         task.table = ExampleTable(task.utterances, task.subset_folds, 'global', True)
-        _, posteriors = restore.predict_part(trainer, group, variables, 'test')
-        matrices = posteriors.confusion_matrices(task.table.emotion_N)
-        for hyper, count_CxC in zip(group.runs, matrices):
+        _, outputs = restore.predict_part(trainer, group, variables, 'test')
+        for n, hyper in enumerate(group.runs):
+            count_CxC = outputs.confusion_matrix(n, task.table.emotion_N)
             counts[hyper['lam']] = counts.get(hyper['lam'], 0) + count_CxC
     uar = {}
     for lam, count_CxC in counts.items():
@@ -181,7 +181,9 @@ def test_what_is_counted_is_paired(workdir, monkeypatch):
 
     monkeypatch.setattr(enrolment, 'curve_rows', record_points)
     run_curve(workdir, draws=2)
-    totals = [point.total_ExSxC for point in measured.values()]
+    totals = []
+    for point in measured.values():
+        totals.append([counts.total_SxC for counts in point.statistics.by_draw])
     for total_ExSxC in totals:
         np.testing.assert_array_equal(total_ExSxC, totals[0])
     assert not np.array_equal(totals[0][0], totals[0][1]), 'draws differ'

@@ -37,10 +37,16 @@ def make_runs(table) -> tuple[tracking.Collected, tracking.Collected]:
     return representations, posteriors
 
 
+def make_task(table, classes: list[str]) -> SimpleNamespace:
+    return SimpleNamespace(
+        table=table, classes=classes, utterances=table.utterances, subset_folds=table.folds
+    )
+
+
 def test_the_answers_follow_from_the_content_of_the_representation():
     """Runs that contain the speaker, the emotion, nothing; a run that diverged has no answers."""
     table = probing.make_table()
-    task = SimpleNamespace(table=table, utterances=table.utterances, subset_folds=table.folds)
+    task = make_task(table, list(table.classes))
     representations, posteriors = make_runs(table)
     steps = []
     probing_runs = prober.Prober(task, 0)
@@ -77,6 +83,36 @@ def test_the_answers_follow_from_the_content_of_the_representation():
     assert sum(steps) == 5 * probing_runs.count_jobs(0)
     questions = ['speaker', 'unseen_speaker', 'sex', 'language', 'emotion']
     assert list(speaker) == [*questions, 'verification']
+
+
+def probe_outputs(output_NxO: np.ndarray, has_classes: bool) -> dict:
+    """Returns the answers of a run of these outputs, whose representation contains nothing."""
+    table = probing.make_table()
+    task = make_task(table, list(table.classes) if has_classes else [])
+    rows = table.folds[0].used_rows
+    representations, outputs = (tracking.Collected(np.zeros(1, int)) for _ in range(2))
+    representations.add(rows[None], np.random.default_rng(0).normal(size=(1, len(rows), 8)))
+    outputs.add(rows[None], output_NxO[None])
+    group = SimpleNamespace(subset_fold_N=np.zeros(1, int))
+    (answers,) = prober.Prober(task, 0).probe_group(group, representations, outputs)
+    return answers
+
+
+@pytest.mark.parametrize('has_classes', [False, True])
+def test_attackers_of_the_outputs_have_the_ratings(has_classes):
+    """Alone, or after the posterior; without classes the emotion is not asked for."""
+    table = probing.make_table()
+    rows = table.folds[0].used_rows
+    random = np.random.default_rng(1)
+    speaker_N = table.domain_N['speaker'][rows]
+    rating_NxA = np.stack([speaker_N // 2, speaker_N % 2], 1) - 0.5
+    rating_NxA = 0.3 * rating_NxA + 0.01 * random.normal(size=rating_NxA.shape)
+    posterior_NxC = np.full((len(rows), 3), 1 / 3) if has_classes else np.zeros((len(rows), 0))
+    answers = probe_outputs(np.concatenate([posterior_NxC, rating_NxA], 1), has_classes)
+    assert answers['speaker']['scores']['strongest'] > 0.95
+    assert answers['speaker']['strongest'] < 0.7
+    assert ('emotion' in answers) == has_classes
+    assert {'speaker', 'unseen_speaker', 'sex', 'language', 'verification'} <= set(answers)
 
 
 def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_attackers):

@@ -30,6 +30,18 @@ def test_the_setting_is_chosen_by_dev_uar_and_never_by_test_uar():
     assert setting.runs == [run['hyper'] for run in runs[4:]]
 
 
+def test_a_model_of_ratings_is_chosen_by_dev_ccc():
+    """A model of both is chosen by the measure that selects the epoch."""
+    runs = [make_run(lam, 0, 0) for lam in (0.0, 0.3)]
+    rows = [make_row(0.0, 0.9, None), make_row(0.3, 0.1, None)]
+    rows[0]['dev_ccc'], rows[1]['dev_ccc'] = 0.2, 0.4
+    results = {'summary': rows, 'runs': runs}
+    both = results | {'task': 'emotion+ratings'}
+    assert choose_setting(results | {'task': 'ratings'}).row is rows[1]
+    assert choose_setting(both | {'selection': 'best dev CCC'}).row is rows[1]
+    assert choose_setting(both | {'selection': 'best dev UAR'}).row is rows[0]
+
+
 @pytest.mark.parametrize(('dev_uar', 'chosen'), [(0.5, 0.3), (None, -0.3)])
 def test_a_setting_that_keeps_the_domain_is_chosen_only_if_all_others_diverged(dev_uar, chosen):
     runs = [make_run(lam, 0, 0) for lam in (-0.3, 0.3)]
