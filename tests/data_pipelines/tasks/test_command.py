@@ -101,6 +101,48 @@ def test_a_corpus_that_is_not_complete_is_refused_unless_allowed(ravdess, tmp_pa
     assert read_split_file(out).sha256 != tasks.load_task('ravdess_speaker').split_sha256
 
 
+def write_msp_podcast(root: Path) -> Path:
+    """Writes nine utterances in three parts; one is not rated, and one has no agreed class."""
+    lines = ['FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set']
+    for number in range(9):
+        part = ('Train', 'Development', 'Test1')[number // 3]
+        emotion = ('A', 'S', 'X' if number == 2 else 'A')[number % 3]
+        rating = 1 + 6 * number / 8
+        arousal = '' if number == 1 else rating
+        ratings = f'{arousal},{8 - rating},{rating}'
+        lines.append(f'MSP_{number}.wav,{emotion},{ratings},{number // 3},Female,{part}')
+    write_empty_files(root, [f'Audios/MSP_{number}.wav' for number in range(9)])
+    (root / 'Labels').mkdir()
+    (root / 'Labels' / 'labels_consensus.csv').write_text('\n'.join(lines) + '\n')
+    return root
+
+
+def test_ratings_are_in_the_split_of_a_task_that_predicts_them(tmp_path, capsys):
+    """From -1 to 1; an utterance that is not rated is left out. The hash is not known yet."""
+    source = write_msp_podcast(tmp_path / 'msp')
+    out = tmp_path / 'split.csv'
+    main(['msp_podcast_ratings', '--source', str(source), '--out', str(out)])
+    output = capsys.readouterr().out
+    split = read_split_file(out)
+    assert split.ratings == ('arousal', 'valence', 'dominance')
+    assert split.text['utterance'].tolist() == [f'MSP_{n}' for n in (0, 2, 3, 4, 5, 6, 7, 8)]
+    assert split.rating_RxA[:, 0].tolist() == [-1, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1]
+    assert split.rating_RxA[:, 1].tolist() == [1, 0.5, 0.25, 0, -0.25, -0.5, -0.75, -1]
+    assert 'without a rating that is predicted: 1' in output
+    assert 'is not known yet, so that this one was compared with nothing' in output
+    assert split.sha256 in output
+    assert 'official split of the task' not in output
+
+
+def test_classes_are_in_the_split_of_the_same_corpus_by_classes(tmp_path, capsys):
+    out = tmp_path / 'split.csv'
+    source = write_msp_podcast(tmp_path / 'msp')
+    main(['msp_podcast_classes', '--source', str(source), '--out', str(out)])
+    split = read_split_file(out)
+    assert split.ratings == ()
+    assert split.text['emotion'].tolist() == ['angry', 'sad', *['angry', 'sad', 'angry'] * 2]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
