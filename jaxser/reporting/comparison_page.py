@@ -15,6 +15,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import is_biased_low, question_title, strongest_recall
+from jaxser.analysis.measure import Measure, results_measure
 from jaxser.analysis.reference import compare_with_references
 from jaxser.reporting.card_facts import RED
 from jaxser.reporting.cards import INVALID_SECTION
@@ -39,6 +40,7 @@ from jaxser.reporting.html import (
 from jaxser.reporting.leakage_figure import LeakageRow, draw_leakage_rows
 from jaxser.reporting.reference import TITLE, reference_cells, reference_note
 from jaxser.reporting.split_card import split_answer
+from jaxser.reporting.target import chance_level, measure_titles
 from jaxser.reporting.verdict import (
     comparison_verdict,
     format_setting_values,
@@ -144,28 +146,30 @@ def forest_section(tables: list[SweepTable]) -> Section | None:
             if row.gain:
                 compared.append(_forest_row(row, p_holm))
         forest_rows.append(compared)
+    titles = measure_titles(row.measure for row in all_rows)
     axis = ForestAxis.of(
-        'UAR minus that of plain training', list(itertools.chain.from_iterable(forest_rows))
+        f'{titles} minus that of plain training', list(itertools.chain.from_iterable(forest_rows))
     )
     pictures = []
     for name, table, rows in zip(_sweep_names(tables), tables, forest_rows):
         if not rows:
             continue
         title = '\n'.join(textwrap.wrap(name, 44))
-        alt = f'UAR of each method of {name} minus that of plain training'
+        own = table.rows[0].measure.title
+        alt = f'{own} of each method of {name} minus that of plain training'
         pictures.append(Picture(alt, draw_forest_plot, (rows, axis, title)))
         pictures += _leakage_pictures(name, table.rows)
     if not pictures:
         return None
     body = html_figures(
-        'UAR minus that of plain training of the same sweep, folds pooled, with 95 % intervals '
-        'over speakers; all panels have the same axis. Blue: the interval is above 0 (a gain). '
-        'Orange: below 0 (a loss). Hollow: only before correction for the number of comparisons. '
-        'Grey: it includes 0, or there are too few speakers for one. Leakage, where it was '
-        'measured: mean of folds, with 95 % intervals; black: plain training.',
+        f'{titles} minus that of plain training of the same sweep, folds pooled, with 95 % '
+        'intervals over speakers; all panels have the same axis. Blue: the interval is above 0 (a '
+        'gain). Orange: below 0 (a loss). Hollow: only before correction for the number of '
+        'comparisons. Grey: it includes 0, or there are too few speakers for one. Leakage, where '
+        'it was measured: mean of folds, with 95 % intervals; black: plain training.',
         pictures,
     )
-    return Section('forest', 'UAR and leakage of each method', body)
+    return Section('forest', f'{titles} and leakage of each method', body)
 
 
 def _forest_row(row: ComparisonRow, p_holm: float | None) -> ForestRow:
@@ -214,15 +218,17 @@ def _methods_section(tables: list[SweepTable]) -> Section:
     questions: dict[str, None] = {}
     for row in rows:
         questions |= dict.fromkeys(row.leakage or {})
+    measures = list(dict.fromkeys(row.measure for row in rows))
     cells_by_row = []
     for name, sweep, row, p_holm in zip(names, sweeps, rows, holm_p_values(rows)):
-        cells = [('sweep', name), *_row_cells(sweep, row, p_holm, list(questions))]
+        columns = MethodColumns(measures, list(questions))
+        cells = [('sweep', name), *_row_cells(sweep, row, p_holm, columns)]
         cells_by_row.append(cells)
     answers = itertools.chain.from_iterable((row.leakage or {}).values() for row in rows)
     has_seen = any(map(is_biased_low, answers))
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold.',
-        'vs plain: minus the UAR of plain training.',
+        f'vs plain: minus the {measure_titles(measures)} of plain training.',
         'Leakage: recall of the strongest attacker, which is named; mean of folds.',
         SEEN_NOTE if has_seen else '',
         'p Holm: corrected for the number of comparisons on this page.',
@@ -239,14 +245,21 @@ def _reference_section(tables: list[SweepTable]) -> Section | None:
     return Section('reference', TITLE, body) if body else None
 
 
+class MethodColumns(NamedTuple):
+    """What all rows of the table of methods have columns of."""
+
+    measures: list[Measure]
+    questions: list[str]  # of the probe
+
+
 def _row_cells(
-    sweep: FinishedSweep, row: ComparisonRow, p_holm: float | None, questions: list[str]
+    sweep: FinishedSweep, row: ComparisonRow, p_holm: float | None, columns: MethodColumns
 ) -> list[tuple[str, object]]:
     """Returns a row, without the sweep, as (heading, text) of every column."""
-    uar, uar_interval = format_estimate(row.uar)
+    measured, intervals, devs = _measure_cells(row, columns.measures)
     gain, gain_interval = format_estimate(row.gain, '+z.3f')
     leakages, chances = [], []
-    for question in questions:
+    for question in columns.questions:
         answer = (row.leakage or {}).get(question, {})
         title = question_title(question)
         leakages.append((f'leakage of {title}', format_leakage(answer)))
@@ -254,19 +267,38 @@ def _row_cells(
     return [
         ('method', f'plain training ({row.method})' if is_plain(row) else row.method),
         ('setting', format_setting_values(row.setting)),
-        ('UAR (pooled)', uar),
+        *measured,
         ('vs plain (pooled)', gain),
         ('95 %', gain_interval),
         *leakages,
         ('p', format_p(row.gain.p if row.gain else None)),
         ('p Holm', format_p(p_holm)),
         ('chosen by dev', ', '.join(dict.fromkeys(row.coefficients))),
-        ('95 % of UAR', uar_interval),
-        ('dev UAR (mean of folds)', format_number(row.dev_uar)),
+        *intervals,
+        *devs,
         *chances,
         ('epochs', sweep.metadata['config'].get('train', {}).get('epochs', '')),
         ('split', sweep.results['split_sha256'][:8]),
     ]
+
+
+def _measure_cells(
+    row: ComparisonRow, measures: list[Measure]
+) -> tuple[list[tuple[str, str]], ...]:
+    """Returns the columns of the value, the interval and the value on dev of each measure.
+
+    A row has those of its own main measure.
+    """
+    values, intervals, devs = [], [], []
+    for measure in measures:
+        estimate, dev = None, None
+        if measure == row.measure:
+            estimate, dev = row.main, row.dev_main
+        value, interval = format_estimate(estimate)
+        values.append((f'{measure.title} (pooled)', value))
+        intervals.append((f'95 % of {measure.title}', interval))
+        devs.append((f'dev {measure.title} (mean of folds)', format_number(dev)))
+    return values, intervals, devs
 
 
 def _sweeps_section(tables: list[SweepTable]) -> Section:
@@ -279,22 +311,29 @@ def _sweeps_section(tables: list[SweepTable]) -> Section:
 
 
 def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
-    """Returns UAR by source and target corpora, of plain training and of the best method on dev.
+    """Returns UAR or CCC by source and target corpora.
+
+    There is a figure of plain training and one of the best method on dev, for each measure.
 
     Returns None where no sweep trains on a source and tests on a target.
     """
-    rows_by_corpora: dict[tuple[str, str], list[ComparisonRow]] = {}
+    rows_by_measure: dict[Measure, dict[tuple[str, str], list[ComparisonRow]]] = {}
     for sweep, rows in tables:
         protocol = sweep.metadata['config']['protocol']
         if protocol['name'] == 'source_target':
             corpora = ('+'.join(protocol['source']), '+'.join(protocol['target']))
-            measured = [row for row in rows if row.uar]
+            rows_by_corpora = rows_by_measure.setdefault(results_measure(sweep.results), {})
+            measured = [row for row in rows if row.main]
             rows_by_corpora.setdefault(corpora, []).extend(measured)
-    if not rows_by_corpora:
+    if not rows_by_measure:
         return None
-    chance = 1 / max(len(table.sweep.results['classes']) for table in tables)
-    body = _cross_corpus_figure(rows_by_corpora, 'plain training', is_plain, chance)
-    body += _cross_corpus_figure(rows_by_corpora, 'the best method on dev', _can_be_best, chance)
+    body = Markup('')
+    for measure, rows_by_corpora in rows_by_measure.items():
+        chance = min(chance_level(table.sweep.results) for table in tables)
+        titles = (measure.title, 'plain training')
+        body += _cross_corpus_figure(rows_by_corpora, titles, is_plain, chance)
+        titles = (measure.title, 'the best method on dev')
+        body += _cross_corpus_figure(rows_by_corpora, titles, _can_be_best, chance)
     return Section('cross', 'From corpus to corpus', body)
 
 
@@ -302,34 +341,38 @@ def _can_be_best(row: ComparisonRow) -> bool:
     return not is_plain(row) and not row.method.endswith(NEGATIVE_LAM_ENDING)
 
 
-def _dev_uar(row: ComparisonRow) -> float:
-    return row.dev_uar
+def _dev_main(row: ComparisonRow) -> float:
+    return row.dev_main
 
 
 def _cross_corpus_figure(
     rows_by_corpora: dict[tuple[str, str], list[ComparisonRow]],
-    title: str,
+    titles: tuple[str, str],
     is_shown: Callable[[ComparisonRow], bool],
     chance: float,
 ) -> Markup:
-    """Returns the UAR of the best row on dev of those that are shown, by source and target."""
+    """Returns the figure of the best row on dev of those that are shown, by source and target.
+
+    `titles` are those of the measure and of the method.
+    """
+    measure, title = titles
     sources = sorted({source for source, _ in rows_by_corpora})
     targets = sorted({target for _, target in rows_by_corpora})
-    uar = np.full((len(sources), len(targets)), np.nan)
+    values = np.full((len(sources), len(targets)), np.nan)
     for (source, target), rows in rows_by_corpora.items():
-        best = max(filter(is_shown, rows), key=_dev_uar, default=None)
+        best = max(filter(is_shown, rows), key=_dev_main, default=None)
         if best:
-            uar[sources.index(source), targets.index(target)] = best.uar.value
-    if np.isnan(uar).all():
+            values[sources.index(source), targets.index(target)] = best.main.value
+    if np.isnan(values).all():
         return Markup('')
     return html_figure(
-        f'UAR of {title} by source and target',
-        f'UAR (folds pooled) of {title}; the dev speakers are from the source.',
+        f'{measure} of {title} by source and target',
+        f'{measure} (folds pooled) of {title}; the dev speakers are from the source.',
         draw_heatmap,
-        uar,
+        values,
         sources,
         targets,
         ('source', 'target'),
         chance,
-        'UAR, folds pooled',
+        f'{measure}, folds pooled',
     )

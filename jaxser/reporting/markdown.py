@@ -3,7 +3,7 @@
 import itertools
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
+from jaxser.analysis.measure import CCC, UAR, Measure, results_measure
 from jaxser.analysis.reference import ReferenceComparison, compare_with_references
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, curve_cells
 from jaxser.reporting.formats import (
@@ -26,16 +27,18 @@ from jaxser.reporting.formats import (
     split_cells,
 )
 from jaxser.reporting.reference import TITLE, reference_cells, reference_note
+from jaxser.reporting.target import define_measure, measure_titles
 from jaxser.reporting.verdict import comparison_verdict
 from jaxser.runs import distinct_values, flatten, format_value, synthetic_note
 
 # Modules in the folder of configurations that are no configurations.
 NO_CONFIGURATIONS = ('__init__', 'base', 'command')
 
-# The figures of a sweep, and what they show.
+# The figures of a sweep, and what they show; {measure} is UAR or CCC.
 FIGURES = {
-    'leakage.png': 'UAR against the leakage of speakers',
-    'enrolment.png': 'UAR and leakage against the number of enrolled utterances',
+    'leakage.png': '{measure} against the leakage of speakers',
+    'enrolment.png': '{measure} and leakage against the number of enrolled utterances',
+    'ratings.png': 'predicted against rated values',
 }
 
 RESULTS_INTRODUCTION = """\
@@ -43,17 +46,18 @@ RESULTS_INTRODUCTION = """\
 
 Written by `{command}`. All figures are computed; none is typed by hand.
 
-UAR (pooled): mean recall over classes. The test parts of all folds are pooled, and the mean is over
-seeds; ± is the standard deviation over seeds. Dev UAR and leakage are means of folds: each fold by
+{definitions} The test parts of all folds are pooled, and the mean is over
+seeds; ± is the standard deviation over seeds. Dev {titles} and leakage are means of folds: each \
+fold by
 itself, mean over folds and seeds. Brackets: 95 % intervals over speakers, from {draws} draws that
 resample speakers, with all their utterances and in all seeds at once (symmetric bootstrap-t).
 tests/benchmarks/intervals.py measures how often such intervals include the true value. A p-value
 uses {rare_draws} draws where few of the {draws} are as extreme. No interval is given for fewer than
 {min_speakers} speakers.
 
-- `- plain`: pooled UAR minus that of plain training (difference to plain training) in the same
+- `- plain`: pooled {titles} minus that of plain training (difference to plain training) in the same
   setting, on the same draws.
-- `- plain joint`: pooled UAR minus that of plain training with BatchNorm `joint`.
+- `- plain joint`: pooled {titles} minus that of plain training with BatchNorm `joint`.
 - `chosen`: the coefficients, with the number of folds in which dev speakers chose them. Test
   speakers choose nothing. leace is chosen before it erases.
 - `leakage of ...`: mean recall of the strongest attacker, a newly trained classifier on the frozen
@@ -97,8 +101,14 @@ def render_results(
     for path in every_coefficient_paths:
         sweep = read_finished_sweep(path)
         tables.append((sweep, comparison_rows(sweep, every_coefficient=True)))
+    measures = _measures(rows for _, rows in tables)
+    definitions = []
+    for measure in measures:
+        definitions.append(f'{measure.title} (pooled): {define_measure(measure)}.')
     introduction = RESULTS_INTRODUCTION.format(
         command=command,
+        definitions=' '.join(definitions),
+        titles=measure_titles(measures),
         draws=f'{bootstrap.DRAWS:,}',
         rare_draws=f'{bootstrap.RARE_DRAWS:,}',
         min_speakers=bootstrap.MIN_SPEAKERS,
@@ -116,6 +126,12 @@ def render_results(
         commands = [sweep.metadata['command'] for sweep, _ in tables]
         parts.append(missing_configurations(configs, commands))
     return '\n'.join(parts)
+
+
+def _measures(tables: Iterable[list[ComparisonRow]]) -> list[Measure]:
+    """Returns the main measures of the sweeps, UAR first."""
+    used = {row.measure for rows in tables for row in rows}
+    return [measure for measure in (UAR, CCC) if measure in used]
 
 
 def _check_named_once(paths: list[Path]) -> None:
@@ -146,8 +162,9 @@ def render_sweep(
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += map(_markdown_line, table)
     for name, link in figures.items():
-        lines += ['', f'![{FIGURES[name]}, {sweep.path.name}]({link})']
-    lines += _attackers_table(rows)
+        title = FIGURES[name].format(measure=results_measure(sweep.results).title)
+        lines += ['', f'![{title}, {sweep.path.name}]({link})']
+    lines += _attackers_table(sweep, rows)
     lines += _enrolment_table(sweep)
     return '\n'.join(lines) + '\n'
 
@@ -157,12 +174,14 @@ def _enrolment_table(sweep: FinishedSweep) -> list[str]:
     by_title = enrolment.rows_by_title(sweep.results, sweep.metadata['config'])
     if not by_title:
         return []
-    headings, table = split_cells(curve_cells(by_title))
+    measure = results_measure(sweep.results)
+    headings, table = split_cells(curve_cells(by_title, measure))
     draws = pluralize(sweep.results['enrolment']['draws'], 'draw')
     lines = ['', f'K utterances of each tested speaker enrolled, mean of {draws}:', '']
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += [_markdown_line(cells) for cells in table]
-    clarity = clarity_note(sweep.results['enrolment']['rows'], len(_tested_speakers(sweep)))
+    curve = sweep.results['enrolment']['rows']
+    clarity = clarity_note(curve, len(_tested_speakers(sweep)), measure)
     return [*lines, '', f'{clarity} {FEWER_NOTE} {DRAWS_NOTE}']
 
 
@@ -181,14 +200,17 @@ def _reference_table(comparison: ReferenceComparison) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _attackers_table(rows: list[ComparisonRow]) -> list[str]:
+def _attackers_table(sweep: FinishedSweep, rows: list[ComparisonRow]) -> list[str]:
     """Returns the lines of a table of all attackers; none where no speaker was probed."""
+    outputs = 'emotion scores alone'
+    if sweep.results.get('ratings'):
+        outputs = 'predictions alone'
     cells_by_row = []
     for row in rows:
         for question, title in QUESTION_TITLES.items():
             answer = (row.probe or {}).get(question)
             if answer:
-                cells_by_row.append(_attackers_cells(row, title, answer))
+                cells_by_row.append(_attackers_cells(row, title, answer, outputs))
     if not cells_by_row:
         return []
     headings, table = split_cells(cells_by_row)
@@ -196,8 +218,13 @@ def _attackers_table(rows: list[ComparisonRow]) -> list[str]:
     return lines + [_markdown_line(cells) for cells in table]
 
 
-def _attackers_cells(row: ComparisonRow, title: str, answer: dict) -> list[tuple[str, str]]:
-    """Returns (heading, text) of every column about a question."""
+def _attackers_cells(
+    row: ComparisonRow, title: str, answer: dict, outputs: str
+) -> list[tuple[str, str]]:
+    """Returns (heading, text) of every column about a question.
+
+    `outputs` is the heading of the attackers that have what the model predicts and nothing else.
+    """
     cells = [(key, format_value(value)) for key, value in row.setting.items()]
     cells += [
         ('method', row.method),
@@ -211,7 +238,7 @@ def _attackers_cells(row: ComparisonRow, title: str, answer: dict) -> list[tuple
     cells += [
         ('chance', format_number(answer['chance'])),
         ('bits', f'{bits} {interval}'.strip()),
-        ('emotion scores alone', format_attack(answer.get('scores'))),
+        (outputs, format_attack(answer.get('scores'))),
     ]
     verification = (row.probe or {}).get('verification', {})
     is_of_unseen = title == QUESTION_TITLES['unseen_speaker']
@@ -222,7 +249,8 @@ def _attackers_cells(row: ComparisonRow, title: str, answer: dict) -> list[tuple
 
 def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
     """Returns a row as (heading, text) of every column; `domains` are those of the leakage."""
-    uar, uar_interval = format_estimate(row.uar, '.3f')
+    value, interval = format_estimate(row.main, '.3f')
+    title = row.measure.title
     gain, gain_interval = format_estimate(row.gain, '+.3f')
     cells = []
     for key, value in row.setting.items():
@@ -230,10 +258,10 @@ def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
     cells += [
         ('method', row.method),
         ('chosen', _format_coefficients(row.coefficients)),
-        ('dev UAR (mean of folds)', format_number(row.dev_uar, '.3f')),
-        ('UAR (pooled)', uar),
+        (f'dev {title} (mean of folds)', format_number(row.dev_main, '.3f')),
+        (f'{title} (pooled)', value),
         ('±', format_number(row.sd, '.3f')),
-        ('', uar_interval),
+        ('', interval),
         ('- plain', gain),
         ('', gain_interval),
     ]
@@ -277,11 +305,17 @@ def description(sweep: FinishedSweep) -> list[str]:
     config = flatten(sweep.metadata['config'])
     speakers = _tested_speakers(sweep)
     folds = folds_of_sweep(results)
-    classes = ', '.join(results['classes'])
+    predicted = []
+    if results['classes']:
+        classes = ', '.join(results['classes'])
+        labels = f'{results["labels"]}, {len(results["classes"])} classes ({classes})'
+        predicted.append(f'- Labels: {labels}')
+    if results.get('ratings'):
+        predicted.append(f'- Ratings: {", ".join(results["ratings"])}')
     lines = [
         f'- Corpora: {_corpora(results)}',
         f'- Protocol: {results["protocol"]}; {folds}, {len(speakers)} tested speakers',
-        f'- Labels: {results["labels"]}, {len(results["classes"])} classes ({classes})',
+        *predicted,
         f'- Model: {_model(results, config)}',
         f'- Methods: {_values(results, config, "method")}',
     ]

@@ -47,8 +47,8 @@ def _rating_table(analysis: SweepAnalysis) -> Markup:
             difference = None
             if row is analysis.best_row and analysis.plain_row:
                 difference = bootstrap.difference_estimate(
-                    analysis.rating_statistics(row).select_rating(n),
-                    analysis.rating_statistics(analysis.plain_row).select_rating(n),
+                    analysis.statistics(row, CCC).select_rating(n),
+                    analysis.statistics(analysis.plain_row, CCC).select_rating(n),
                 )
             cells = _figure_cells(row['ratings'][rating], difference)
             cells_by_row.append([('rating', rating), ('setting', title), *cells])
@@ -111,7 +111,7 @@ def _mean_concordance(runs: list[dict]) -> str:
 
 def _group_tables(analysis: SweepAnalysis) -> Markup:
     """Returns the CCC of each rating by corpus, language and sex."""
-    statistics = analysis.rating_statistics(analysis.best_row)
+    statistics = analysis.statistics(analysis.best_row, CCC)
     tables = Markup('')
     for kind in ('corpus', 'language', 'sex'):
         masks = analysis.speaker_groups(kind)

@@ -1,6 +1,5 @@
 """The table of sweeps that enrol speakers against plain training without enrolment."""
 
-from jaxser.analysis.measure import main_measure
 from jaxser.analysis.reference import ReferenceComparison, ReferenceGain
 from jaxser.reporting.formats import format_estimate, format_interval, format_number, format_p
 from jaxser.reporting.verdict import format_setting_values
@@ -10,7 +9,7 @@ TITLE = 'Against plain training without enrolment'
 
 def reference_note(comparison: ReferenceComparison) -> str:
     """Returns sentences on what is compared."""
-    measure = main_measure(comparison.sweep.metadata['config'])
+    measure = comparison.gains[0].row.measure
     return (
         f'Reference: plain training of {comparison.reference.path} (data.normalise=global, '
         'protocol.enrol=0). Both sweeps have the same split, in which the same utterances are set '
@@ -42,8 +41,8 @@ def _gain_cells(gain: ReferenceGain, enrol: int | str) -> list[tuple[str, str]]:
         ('method', row.method),
         ('chosen', ', '.join(dict.fromkeys(row.coefficients))),
         ('enrolled', str(enrolled)),
-        ('UAR (pooled)', format_number(row.uar.value)),
-        ('reference', format_number(gain.reference.uar.value)),
+        (f'{row.measure.title} (pooled)', format_number(row.main.value)),
+        ('reference', format_number(gain.reference.main.value)),
         ('difference', difference),
         ('95 %', interval),
         ('p', format_p(gain.gain.p)),

@@ -1,8 +1,9 @@
 """What a sweep predicts, in words: emotions, ratings or both; and the measure of it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from jaxser.analysis.measure import UAR, Measure, main_measure
+from jaxser.analysis.measure import UAR, Measure, results_measure
 
 
 class Target(NamedTuple):
@@ -31,9 +32,7 @@ EMOTION = Target()
 
 def find_target(results: dict) -> Target:
     """Returns what the sweep of a results.json predicts; earlier versions knew only emotions."""
-    measure = main_measure(
-        {'task': results.get('task'), 'train': {'select': results.get('selection')}}
-    )
+    measure = results_measure(results)
     if results.get('task') == 'ratings':
         return Target(measure, 'the ratings', 'ratings', results['ratings'][0])
     return EMOTION._replace(measure=measure)
@@ -41,8 +40,13 @@ def find_target(results: dict) -> Target:
 
 def chance_level(results: dict) -> float:
     """Returns the value of the main measure that guessing reaches, if all classes are tested."""
-    measure = find_target(results).measure
+    measure = results_measure(results)
     return 1 / len(results['classes']) if measure.chance is None else measure.chance
+
+
+def measure_titles(measures: Iterable[Measure]) -> str:
+    """Returns the titles of measures without repetition, e.g. 'UAR or CCC'."""
+    return ' or '.join(dict.fromkeys(measure.title for measure in measures))
 
 
 def define_measure(measure: Measure) -> str:

@@ -17,6 +17,7 @@ class Comparison(NamedTuple):
     row: ComparisonRow
     sweep: str  # '' if there is one sweep
     p_holm: float | None
+    unit: str = ''  # the measure, where that of other comparisons differs
 
     @property
     def direction(self) -> int:
@@ -68,10 +69,12 @@ def _make_comparisons(rows_by_sweep: dict[str, list[ComparisonRow]]) -> list[Com
     for sweep, rows in rows_by_sweep.items():
         all_rows += rows
         sweeps += [sweep if len(rows_by_sweep) > 1 else ''] * len(rows)
+    has_several = len({row.measure for row in all_rows if row.gain}) > 1
     comparisons = []
     for row, sweep, p_holm in zip(all_rows, sweeps, holm_p_values(all_rows)):
         if row.gain:
-            comparisons.append(Comparison(row.gain, row, sweep, p_holm))
+            unit = row.measure.title if has_several else ''
+            comparisons.append(Comparison(row.gain, row, sweep, p_holm, unit))
     return comparisons
 
 
@@ -120,7 +123,10 @@ def _few_speakers_sentence(comparisons: list[Comparison]) -> str:
 
 
 def _describe(comparison: Comparison) -> str:
-    """Returns e.g. 'leace in w, -0.061 [-0.108, -0.014], p = 0.025 (Holm: 0.275)'."""
+    """Returns e.g. 'leace in w, -0.061 [-0.108, -0.014], p = 0.025 (Holm: 0.275)'.
+
+    Where there are several measures, the difference is e.g. 'CCC -0.061'.
+    """
     gain = comparison.gain
     name = row_title(comparison.row)
     if comparison.sweep:
@@ -130,7 +136,8 @@ def _describe(comparison: Comparison) -> str:
         p_value = f'= {p_value}'
     interval = format_interval(gain.ci95, '+.3f')
     holm = format_p(comparison.p_holm)
-    return f'{name}, {gain.value:+.3f} {interval}, p {p_value} (Holm: {holm})'
+    value = f'{comparison.unit} {gain.value:+.3f}'.strip()
+    return f'{name}, {value} {interval}, p {p_value} (Holm: {holm})'
 
 
 def row_title(row: ComparisonRow) -> str:
@@ -171,7 +178,7 @@ def _leakage_sentence(rows: list[ComparisonRow], sweep: str) -> str:
     change = format_number(least.gain.value, '+z.3f')
     return (
         f'Least leakage{where}: {row_title(least)}, {_format_recalls(least)} ({plain_recalls}), '
-        f'UAR {change}.'
+        f'{least.measure.title} {change}.'
     )
 
 

@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+from helpers import rating_sweeps
 from helpers.finished_sweeps import write_sweep
 
-from jaxser.analysis import bootstrap
+from jaxser.analysis import bootstrap, concordance
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
-from jaxser.analysis.speaker_differences import mean_over_classes, speaker_differences
+from jaxser.analysis.speaker_differences import (
+    concordance_difference,
+    mean_over_classes,
+    speaker_differences,
+)
 
 
 def test_values_are_those_of_the_uar(tmp_path):
@@ -50,3 +55,41 @@ def test_the_error_shrinks_with_the_number_of_utterances():
         _, (low, high) = mean_over_classes(value_N, np.arange(60) % 3)
         covered.append(low <= 0 <= high)
     assert 0.91 < np.mean(covered) < 0.98
+
+
+def test_values_of_ratings_are_those_of_the_ccc(tmp_path):
+    """Mean over ratings and seeds of the differences in CCC of the speaker's utterances."""
+    rating_sweeps.write_sweep(tmp_path / 'w', probed=False)
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    best, plain = analysis.best_row, analysis.plain_row
+    differences = speaker_differences(analysis, best, plain)
+    assert [d.speaker for d in differences] == analysis.tested_speakers
+    for s, difference in enumerate(differences):
+        mask_S = np.arange(len(differences)) == s
+        values = [analysis.statistics(row).select_speakers(mask_S) for row in (best, plain)]
+        expected = values[0].value_by_seed().mean() - values[1].value_by_seed().mean()
+        assert difference.value == pytest.approx(expected, abs=1e-12)
+        assert difference.ci95[0] < difference.value < difference.ci95[1]
+
+
+def test_the_interval_of_a_ccc_is_that_of_resampled_utterances():
+    """The delta method, against a bootstrap of the utterances."""
+    random = np.random.default_rng(0)
+    truth_Nx1 = random.normal(size=(200, 1))
+    index_N = np.arange(200)
+    moments = []
+    for noise in (0.5, 0.9):
+        predicted_Nx1 = truth_Nx1 + random.normal(0, noise, (200, 1))
+        moments.append(concordance.speaker_moments(index_N, truth_Nx1, predicted_Nx1)[None])
+    value, (low, high) = concordance_difference(*moments)
+    drawn = []
+    for _ in range(1000):
+        rows = random.integers(0, 200, 200)
+        first, second = (moment[0, rows, 0].sum(0) for moment in moments)
+        drawn.append(
+            concordance.concordance_from_moments(first)
+            - concordance.concordance_from_moments(second)
+        )
+    assert np.mean(drawn) == pytest.approx(value, abs=0.01)
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.std(drawn), rel=0.1)
+    assert concordance_difference(moments[0], moments[0]) == (0.0, None)
