@@ -1,0 +1,122 @@
+"""Measures the leakage of a system's representations, by the questions of our probe.
+
+The averages have the keys that jaxser/analysis/leakage.py describes, except those about bits, the
+input and the emotion scores.
+"""
+
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.terminal import print_text
+from jaxser.analysis import leakage, metrics
+from jaxser.analysis.leakage import ATTACKERS, BELOW_CHANCE_LEVEL, HEADLINE_QUESTIONS
+from jaxser.probing.questions import Question, make_questions
+from jaxser.scoring import attackers
+from jaxser.scoring.representations import ORDER_SEED, Representations, SplitTable
+
+PROGRESS_SECONDS = 5  # between two lines of progress
+
+
+class Leakage(NamedTuple):
+    """The leakage of a system."""
+
+    averages: dict[str, dict]  # by question
+    recalls: dict[str, leakage.Recalls]  # of each speaker by the strongest attacker, by question
+    notes: list[str]  # what was not measured, and why
+
+
+def measure_leakage(name: str, table: SplitTable, representations: Representations) -> Leakage:
+    """Returns the leakage of a system, averaged over the folds that have representations.
+
+    Both questions are asked in every fold that has the representations of all their rows.
+    """
+    probes = []
+    missing: dict[str, int] = {}
+    start = printed = time.monotonic()
+    for n, fold in enumerate(table.folds):
+        rows, z_NxD = representations.by_fold[fold.number]
+        probe = {}
+        for question in make_questions(table, fold, ORDER_SEED):
+            if question.name not in HEADLINE_QUESTIONS:
+                continue
+            absent = np.setdiff1d(_all_rows(question), rows)
+            if len(absent):
+                missing[question.name] = missing.get(question.name, 0) + len(absent)
+                continue
+            probe[question.name] = answer_question(question, rows, z_NxD)
+        probes.append(probe)
+        if time.monotonic() - printed > PROGRESS_SECONDS:
+            printed = time.monotonic()
+            seconds = printed - start
+            text = f'{name}: leakage, fold {n + 1} of {len(table.folds)}, {seconds:.0f} s'
+            print_text(text, file=sys.stderr)
+    averages, recalls = leakage.average_probe(probes)
+    notes = []
+    for question in HEADLINE_QUESTIONS:
+        title = leakage.question_title(question)
+        if question in missing:
+            notes.append(
+                f'Leakage of {title} was not measured in every fold: {missing[question]} '
+                'representations are missing.'
+            )
+        elif question not in averages:
+            notes.append(f'Leakage of {title} was not measured: the split has no such question.')
+    return Leakage(averages, recalls, notes)
+
+
+def _all_rows(question: Question) -> np.ndarray:
+    return np.concatenate([question.fit_rows, question.validation_rows, question.test_rows])
+
+
+def answer_question(question: Question, rows: np.ndarray, z_NxD: np.ndarray) -> dict:
+    """Returns the answer of all attackers to a question, as jaxser/probing/answers.py does.
+
+    Args:
+      question: The question.
+      rows: The rows that have representations, ascending.
+      z_NxD: Their representations.
+    """
+    K = len(question.classes)
+    predicted_by_turn: dict[str, list[np.ndarray]] = {name: [] for name in ATTACKERS}
+    for turn in question.turns():
+        examples = attackers.Examples(
+            z_NxD[np.searchsorted(rows, turn.fit_rows)],
+            question.label_N[turn.fit_rows],
+            z_NxD[np.searchsorted(rows, turn.validation_rows)],
+            question.label_N[turn.validation_rows],
+            z_NxD[np.searchsorted(rows, turn.test_rows)],
+            K,
+        )
+        for name, predicted_T in attackers.predict_tested(examples).items():
+            predicted_by_turn[name].append(predicted_T)
+    true_T = question.label_N[question.tested_rows]
+    answer, recalls, p_values = {}, {}, []
+    for name in ATTACKERS:
+        predicted_T = np.concatenate(predicted_by_turn[name])
+        confusion_KxK = metrics.confusion_matrix(true_T, predicted_T, K)
+        answer[name] = metrics.classification_metrics(confusion_KxK)['uar']
+        recalls[name] = _class_recalls(question.classes, confusion_KxK)
+        p_values.append(metrics.below_chance_p_value(confusion_KxK))
+    attacker, strongest = leakage.strongest_attacker(answer)
+    return answer | {
+        'strongest': strongest,
+        'attacker': attacker,
+        'classes': K,
+        'chance': 1 / K,
+        'n': len(true_T),
+        'strangers': question.unseen_speakers,
+        'withheld': question.is_withheld,
+        'below_chance': min(p_values) * len(ATTACKERS) < BELOW_CHANCE_LEVEL,
+        'recall': recalls,
+    }
+
+
+def _class_recalls(classes: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, float]:
+    """Returns {speaker: recall} of every speaker with tested utterances."""
+    count_K = confusion_KxK.sum(1)
+    tested = np.flatnonzero(count_K)
+    recall = np.diag(confusion_KxK)[tested] / count_K[tested]
+    return dict(zip(np.asarray(classes)[tested].tolist(), recall.tolist()))

@@ -1,0 +1,179 @@
+"""Reads the representations of a system, and rebuilds the folds of a split file for the probe.
+
+representations.npz has `utterance_N` (names as in the split file), `z_NxD`, and if the encoder was
+trained anew in each fold, `fold_N` (numbers of folds).
+"""
+
+import heapq
+import itertools
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipelines.batching.table import index_values
+from data_pipelines.errors import UserError
+from data_pipelines.protocols.folds import ALL_PARTS, Fold
+from data_pipelines.protocols.split_file import SplitFile
+from data_pipelines.protocols.withholding import reserve_attacker_test
+from data_pipelines.wording import join_first, pluralize
+from jaxser.scoring.truth import MAX_LISTED, Truth
+from jaxser.workdir_files import WorkdirFiles
+
+ORDER_SEED = 0  # the default of config.data.order_seed
+TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
+COPY_AGAIN = 'Write it again with numpy.savez, or remove it: then leakage is not measured.'
+
+
+class SplitUtterances:
+    """The utterances of a split file, one row each, in the order of the data set."""
+
+    def __init__(self, text: dict[str, np.ndarray]):
+        self.text = text
+
+    def __len__(self) -> int:
+        return len(self.text['utterance'])
+
+
+class SplitTable(NamedTuple):
+    """What `questions.make_questions` needs of a split file."""
+
+    utterances: SplitUtterances
+    folds: list[Fold]
+    classes: np.ndarray
+    emotion_N: np.ndarray
+
+
+class Representations(NamedTuple):
+    """The representations of a system: {fold: (rows of the SplitTable, ascending; z_NxD)}."""
+
+    by_fold: dict[int, tuple[np.ndarray, np.ndarray]]
+
+
+def make_split_table(split: SplitFile) -> SplitTable:
+    """Returns the utterances and folds of a split file, as a sweep on this split has them.
+
+    The order of the utterances is rebuilt from the parts, which have their utterances in the order
+    of the data set. The rows on which attackers are tested are then those of a sweep, unless the
+    data set has utterances in no part of any fold, or copies of recordings.
+    """
+    names, first_R = np.unique(split.text['utterance'], return_index=True)
+    index_R = np.searchsorted(names, split.text['utterance'])
+    rank_U = _dataset_order(split, index_R, len(names))
+    order_U = np.argsort(rank_U)
+    text = {name: split.text[name][first_R[order_U]] for name in TEXT_COLUMNS}
+    text['emotion'] = _own_emotion(split, index_R, len(names))[order_U]
+    text['sha256'] = np.full(len(names), '')
+    utterances = SplitUtterances(text)
+    row_R = rank_U[index_R]
+    folds = []
+    for number, name in split.fold_names.items():
+        parts = {part: row_R[split.rows(number, part)] for part in ALL_PARTS}
+        withheld = np.sort(parts.pop('withheld'))
+        fold = Fold(number, name, **parts)
+        if len(withheld):
+            fold = Fold(number, name, **parts, attacker_test=withheld)
+        else:
+            fold = reserve_attacker_test(utterances, fold, 0.0, ORDER_SEED)
+        folds.append(fold)
+    classes, emotion_N = index_values(text['emotion'])
+    return SplitTable(utterances, folds, classes, emotion_N)
+
+
+def _own_emotion(split: SplitFile, index_R: np.ndarray, count: int) -> np.ndarray:
+    """Returns the emotion of each utterance."""
+    emotion_U = np.full(count, '', dtype=split.text['emotion'].dtype)
+    emotion_U[index_R] = split.text['emotion']
+    return emotion_U
+
+
+def _dataset_order(split: SplitFile, index_R: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rank of each utterance in an order that all parts of all folds agree with.
+
+    Where several orders do, and where none does, the place of the first row decides.
+    """
+    successors: list[set[int]] = [set() for _ in range(count)]
+    for number in split.fold_names:
+        for part in ALL_PARTS:
+            chain = index_R[split.rows(number, part)].tolist()
+            for first, second in itertools.pairwise(chain):
+                successors[first].add(second)
+    predecessors = np.zeros(count, int)
+    for following in successors:
+        for index in following:
+            predecessors[index] += 1
+    place_U = np.full(count, len(index_R))
+    np.minimum.at(place_U, index_R, np.arange(len(index_R)))
+    free = [(place_U[index], index) for index in np.flatnonzero(predecessors == 0).tolist()]
+    heapq.heapify(free)
+    ordered = []
+    while free:
+        _, index = heapq.heappop(free)
+        ordered.append(index)
+        for following in successors[index]:
+            predecessors[following] -= 1
+            if predecessors[following] == 0:
+                heapq.heappush(free, (place_U[following], following))
+    if len(ordered) < count:  # parts in different orders: a file of the user's own
+        ordered = np.argsort(place_U).tolist()
+    rank_U = np.zeros(count, int)
+    rank_U[ordered] = np.arange(count)
+    return rank_U
+
+
+def read_representations(file: Path, truth: Truth, table: SplitTable) -> Representations:
+    """Reads the representations of a system; UserError if they do not fit the split."""
+    arrays = WorkdirFiles(file.parent).read_arrays(file.name, COPY_AGAIN)
+    missing = [name for name in ('utterance_N', 'z_NxD') if name not in arrays]
+    if missing:
+        raise UserError(
+            f'{file} has no array {missing[0]}; it has {", ".join(arrays) or "none"}. Expected '
+            'utterance_N, z_NxD, and if each fold has its own encoder, fold_N.'
+        )
+    name_N, z_NxD = arrays['utterance_N'], arrays['z_NxD']
+    _check_arrays(file, name_N, z_NxD)
+    z_NxD = z_NxD.astype(np.float32)
+    row_by_name = {name: row for row, name in enumerate(table.utterances.text['utterance'])}
+    unknown = sorted(set(name_N.astype(str).tolist()) - set(row_by_name))
+    if unknown:
+        raise UserError(
+            f'{file} has representations of {pluralize(len(unknown), "utterance")} that '
+            f'{truth.rows.path} does not have: {join_first(unknown, MAX_LISTED)}. Names are those '
+            'of the split file.'
+        )
+    row_N = np.array([row_by_name[name] for name in name_N.astype(str).tolist()], int)
+    fold_N = arrays.get('fold_N')
+    by_fold = {}
+    for fold in truth.fold_numbers:
+        own = np.arange(len(row_N)) if fold_N is None else np.flatnonzero(fold_N == fold)
+        rows, first = np.unique(row_N[own], return_index=True)
+        if len(rows) < len(own):
+            raise UserError(
+                f'{file} has {len(own) - len(rows)} utterances twice in fold {fold}. If each fold '
+                'has its own encoder, number the folds in an array fold_N.'
+            )
+        by_fold[fold] = (rows, z_NxD[own[first]])
+    if fold_N is not None and not set(fold_N.tolist()) <= set(truth.fold_numbers):
+        raise UserError(
+            f'{file} has folds {sorted(set(fold_N.tolist()))[:10]} in fold_N; the folds of the '
+            f'split are {truth.fold_numbers[:10]}.'
+        )
+    return Representations(by_fold)
+
+
+def _check_arrays(file: Path, name_N: np.ndarray, z_NxD: np.ndarray) -> None:
+    """Raises a UserError for arrays that are no names and representations."""
+    is_number = z_NxD.dtype.kind in 'fiu'
+    if z_NxD.ndim != 2 or not is_number or name_N.shape != (len(z_NxD),) or not z_NxD.size:
+        raise UserError(
+            f'{file} has z_NxD of shape {z_NxD.shape} and type {z_NxD.dtype}, and utterance_N of '
+            f'shape {name_N.shape}; expected a row of numbers for each name. Take the mean over '
+            'frames where there are several vectors an utterance.'
+        )
+    infinite_N = ~np.isfinite(z_NxD).all(1)
+    if infinite_N.any():
+        names = name_N[infinite_N].astype(str).tolist()
+        raise UserError(
+            f'{file} has NaN or infinite numbers in {pluralize(len(names), "representation")}: '
+            f'{join_first(names, MAX_LISTED)}. Compute them again.'
+        )
