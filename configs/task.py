@@ -7,6 +7,11 @@ The tasks are the files of data_pipelines/tasks; python -m data_pipelines.tasks 
 classes and protocol are the task's: do not change them. Method, encoder, features and all other
 keys are yours, e.g. --config.method=dann --config.sweep.lam=0,0.1 --workdir=runs/my_dann.
 
+On the states of a frozen encoder, which `prepare --features upstream:FOLDER` makes, add
+--config.data.upstream=any --config.model.name=layer_sum --config.model.dim=128
+--config.sweep.dropout=0.5 --config.sweep.time_mask=0 --config.sweep.band_mask=0
+"--config.train.select=last epoch".
+
 Cost: for emodb_four 15 runs (5 folds, 3 seeds) as one program. For a large corpus, set
 --config.train.epochs=10 or less, and --config.sweep.seed=0.
 
