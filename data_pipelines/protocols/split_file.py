@@ -110,7 +110,8 @@ def write_split_file(
         place = {'fold': fold.number, 'fold_name': fold.name, 'part': part}
         for row in getattr(fold, part).tolist():
             rows.append(place | {name: values[row] for name, values in columns.items()})
-    csv_files.write_rows(path, rows, ('fold', 'fold_name', 'part', *columns))
+    # A path that is not UTF-8 is written with escapes.
+    csv_files.write_rows(path, rows, ('fold', 'fold_name', 'part', *columns), 'backslashreplace')
 
 
 def _rating_text(rating: float) -> str:

@@ -120,6 +120,13 @@ def test_paths_of_the_audio_are_in_the_file_and_not_in_the_hash(utterances, spli
     assert second.text['path'][rows].tolist() == [paths[row] for row in folds[0].test]
 
 
+def test_a_path_that_is_not_utf_8_does_not_stop_the_writing(utterances, tmp_path):
+    path = tmp_path / 'split.csv'
+    paths = ['caf\udce9.wav'] * len(utterances)
+    write_split_file(path, utterances, make_folds(utterances, Protocol()), audio_paths=paths)
+    assert set(read_split_file(path).text['path'].tolist()) == {'caf\\udce9.wav'}
+
+
 def test_a_changed_label_changes_the_hash(split_file):
     before = read_split_file(split_file).sha256
     edit(split_file, ',x,s00,angry,', ',x,s00,sad,', -1)
