@@ -127,7 +127,8 @@ def make_evidence(task: Task, predictions: Predictions) -> Evidence:
     row = {'seeds': len(predictions.seeds), 'tested_speakers': speakers}
     if counts is not None:
         row |= _class_figures(counts)
-        row['uar_folds'] = float(np.mean([fold['uar'] for fold in folds]))
+        for key in (UAR.key, WA.key, F1.key):
+            row[f'{key}_folds'] = float(np.mean([fold[key] for fold in folds]))
     if moments is not None:
         row |= _rating_figures(moments, task.ratings)
         row['ccc_folds'] = float(np.mean([fold['ccc'] for fold in folds]))

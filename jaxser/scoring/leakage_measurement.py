@@ -15,9 +15,41 @@ from jaxser.analysis import leakage, metrics
 from jaxser.analysis.leakage import ATTACKERS, BELOW_CHANCE_LEVEL, HEADLINE_QUESTIONS
 from jaxser.probing.questions import Question, make_questions
 from jaxser.scoring import attackers
-from jaxser.scoring.representations import ORDER_SEED, Representations, SplitTable
+from jaxser.scoring.evidence import Evidence
+from jaxser.scoring.representations import (
+    ORDER_SEED,
+    Representations,
+    SplitTable,
+    make_split_table,
+    read_representations,
+)
+from jaxser.scoring.truth import Truth
 
 PROGRESS_SECONDS = 5  # between two lines of progress
+
+
+def add_leakage(truth: Truth, evidence: list[Evidence], reference: str) -> None:
+    """Measures the leakage of systems that have representations.
+
+    Averages about speakers get the keys delta, delta_ci95 and p: the recall of the strongest
+    attacker minus that of the reference, if that was measured too.
+    """
+    table = make_split_table(truth.rows)
+    recalls_by_name = {}
+    for system in evidence:
+        files = system.predictions.system
+        representations = read_representations(files.representations, truth, table)
+        measured = measure_leakage(files.name, table, representations)
+        system.leakage = measured.averages
+        system.predictions.notes.extend(measured.notes)
+        recalls_by_name[files.name] = measured.recalls
+    for system in evidence:
+        if system.name == reference or reference not in recalls_by_name:
+            continue
+        for question, recalls in recalls_by_name[system.name].items():
+            others = recalls_by_name[reference].get(question, {})
+            if recalls and recalls.keys() == others.keys():
+                system.leakage[question] |= leakage.leakage_difference(recalls, others)
 
 
 class Leakage(NamedTuple):
