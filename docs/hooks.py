@@ -26,6 +26,10 @@ COMMANDS = (
     'jaxser.enrolment',
     'jaxser.bundle',
     'jaxser.upstream',
+    'data_pipelines.tasks',
+    'jaxser.score',
+    'jaxser.submission',
+    'jaxser.leaderboard',
 )
 
 
