@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers import rating_sweeps
 from helpers.compared_sweeps import RUNS, RUNS_WITHOUT_ERM, replace_seed, write_sweep
 
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
+from jaxser.analysis.finished import read_finished_sweep
+from jaxser.analysis.measure import CCC, UAR
 
 
 def test_dev_chooses_in_every_fold_separately(tmp_path):
@@ -125,3 +128,31 @@ def test_the_number_of_enrolled_utterances_is_not_chosen_on_dev(tmp_path):
     for row in rows:
         assert all('enrol' not in coefficient for coefficient in row.coefficients)
         assert (row.gain is None) == (row.method == 'erm')
+
+
+def test_the_ccc_on_dev_chooses_for_ratings(tmp_path):
+    """1 is the best on dev, and 0.3 on test; the gain is that of the pooled CCC."""
+    rating_sweeps.write_sweep(tmp_path / 'w', probed=False)
+    plain, adversary = comparison_rows(read_finished_sweep(tmp_path / 'w'))
+    assert adversary.coefficients == ['lam 1', 'lam 1']
+    assert (adversary.measure, adversary.uar, adversary.dev_uar) == (CCC, None, None)
+    assert adversary.dev_main == adversary.dev_ccc == pytest.approx(0.7)
+    assert adversary.main == adversary.ccc
+    assert adversary.gain.value == pytest.approx(adversary.ccc.value - plain.ccc.value)
+    low, high = adversary.gain.ci95
+    assert 0 < low < high
+    assert adversary.statistics.value_by_seed().mean() == pytest.approx(adversary.ccc.value)
+
+
+def test_both_measures_of_a_multi_task_sweep_are_in_a_row(tmp_path):
+    """The main one is that which selects the epoch."""
+    path = tmp_path / 'w'
+    rating_sweeps.write_sweep(path, 'emotion+ratings', probed=False, select='best dev UAR')
+    _, adversary = comparison_rows(read_finished_sweep(path))
+    assert (adversary.measure, adversary.main, adversary.dev_main) == (
+        UAR,
+        adversary.uar,
+        adversary.dev_uar,
+    )
+    assert adversary.ccc.ci95[0] < adversary.ccc.value < adversary.ccc.ci95[1]
+    assert adversary.dev_ccc == pytest.approx(0.7)

@@ -5,7 +5,11 @@ import pytest
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
-from jaxser.analysis.predictions import read_prediction_rows, read_predictions
+from jaxser.analysis.predictions import (
+    pool_predictions,
+    read_prediction_rows,
+    read_predictions,
+)
 from jaxser.runs import run_label
 
 HEADER = 'run,fold,utterance,speaker,truth,A,B\n'
@@ -64,3 +68,63 @@ def test_what_is_no_posterior_is_refused(cells):
     row |= dict(zip('AB', cells))
     with pytest.raises(UserError, match="'u' has a posterior that is not from 0 to 1"):
         read_predictions([row], ['A', 'B'])
+
+
+RATING_ROW = {
+    'run': 'lam=0',
+    'fold': '1',
+    'utterance': 'u',
+    'speaker': 's',
+    'truth_valence': '-0.25',
+    'valence': '0.123456789',
+    'truth_arousal': '1',
+    'arousal': '-1',
+}
+
+
+def test_ratings_are_read_in_the_order_of_their_names():
+    """Without classes, the fields about classes are None."""
+    predictions = read_predictions([RATING_ROW, RATING_ROW], [], ['arousal', 'valence'])
+    columns = predictions['lam=0', 1]
+    assert (columns.truth_N, columns.predicted_N, columns.confidence_N) == (None, None, None)
+    np.testing.assert_array_equal(columns.truth_NxA, [[1, -0.25]] * 2)
+    np.testing.assert_array_equal(columns.rating_NxA, [[-1, 0.123456789]] * 2)
+    assert columns.vote_kl_N is None
+
+
+def test_classes_and_ratings_are_read_together():
+    """With the divergence from the raters' votes, if training wrote it; folds are pooled."""
+    row = RATING_ROW | {'truth': 'B', 'A': '0.2', 'B': '0.8', 'vote_kl': '0.5'}
+    (columns,) = read_predictions([row], ['A', 'B'], ['valence']).values()
+    pooled = pool_predictions([columns, columns])
+    np.testing.assert_array_equal(pooled.truth_N, [1, 1])
+    np.testing.assert_array_equal(pooled.rating_NxA, [[0.123456789]] * 2)
+    np.testing.assert_array_equal(pooled.vote_kl_N, [0.5, 0.5])
+
+
+def test_columns_of_pooled_predictions_may_be_missing():
+    (columns,) = read_predictions([RATING_ROW], [], ['valence']).values()
+    pooled = pool_predictions([columns, columns])
+    assert pooled.truth_N is None
+    np.testing.assert_array_equal(pooled.speaker_N, ['s', 's'])
+
+
+@pytest.mark.parametrize(
+    ('column', 'cell', 'reason'),
+    [
+        ('valence', 'nan', 'a rating that is not from -1 to 1'),
+        ('truth_valence', '1.5', 'a rating that is not from -1 to 1'),
+        ('valence', '', 'a cell that cannot be used'),
+        ('vote_kl', 'inf', 'a vote_kl that is not finite'),
+        ('vote_kl', '', 'a cell that cannot be used'),
+    ],
+)
+def test_what_is_no_rating_is_refused(column, cell, reason):
+    row = RATING_ROW | {'truth': 'B', 'A': '0.2', 'B': '0.8'} | {column: cell}
+    with pytest.raises(UserError, match=f"'u' has {reason}"):
+        read_predictions([row], ['A', 'B'], ['valence'])
+
+
+def test_a_missing_rating_is_refused():
+    with pytest.raises(UserError, match='truth_dominance'):
+        read_predictions([RATING_ROW], [], ['dominance'])

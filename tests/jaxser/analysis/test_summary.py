@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from jaxser.analysis import bootstrap, summary
-from jaxser.analysis.predictions import PredictionsByRun, RunPredictions, read_predictions
+from jaxser.analysis import bootstrap, concordance, summary
+from jaxser.analysis.predictions import (
+    PredictionsByRun,
+    RunPredictions,
+    pool_predictions,
+    read_predictions,
+)
 from jaxser.runs import flatten, method_name, run_label, varying_keys
 
 SPEAKERS_BY_FOLD = {0: 'abcd', 1: 'efgh'}
@@ -251,3 +256,101 @@ def test_no_result_has_the_name_of_a_key_that_can_be_swept():
     """`speakers`, of the training part, was once overwritten by the number of tested ones."""
     keys = {*flatten(base.get_config().sweep), 'fold'}
     assert not keys & {*summary.RESULT_KEYS}
+
+
+RATINGS = ('arousal', 'valence')
+
+
+def make_rating_sweep(*settings: tuple[dict, float]) -> tuple[list[dict], PredictionsByRun]:
+    """Returns runs and predictions of ratings and classes on two folds and two seeds.
+
+    A setting is given by its hyper-parameters and the standard deviation of its errors.
+    """
+    runs, predicted = [], {}
+    hypers = []
+    for setting, _ in settings:
+        for seed in range(2):
+            hypers += [setting | {'seed': seed, 'fold': fold} for fold in SPEAKERS_BY_FOLD]
+    label_keys = varying_keys(hypers)
+    for setting, noise in settings:
+        for hyper in hypers:
+            if not setting.items() <= hyper.items():
+                continue
+            fold, seed = hyper['fold'], hyper['seed']
+            classes = predict(fold, 0.75)
+            shape = (len(classes.speaker_N), len(RATINGS))
+            truth_NxA = np.random.default_rng(fold).normal(0, 0.3, shape)
+            error_NxA = np.random.default_rng([seed, fold, 9]).normal(0, noise, shape)
+            predictions = classes._replace(
+                truth_NxA=truth_NxA,
+                rating_NxA=truth_NxA + error_NxA,
+                vote_kl_N=np.full(len(truth_NxA), noise + seed),
+            )
+            predicted[run_label(hyper, label_keys), fold] = predictions
+            test = concordance.rating_metrics(truth_NxA, predictions.rating_NxA, RATINGS)
+            run = {'hyper': hyper, 'status': 'ok', 'dev': {'ccc': 0.4, 'uar': 0.6}}
+            runs.append(run | {'test': test | {'uar': 0.75}})
+    return runs, predicted
+
+
+def without_classes(predicted: PredictionsByRun) -> PredictionsByRun:
+    """Returns the predictions as those of the task `ratings`."""
+    nothing = dict.fromkeys(('truth_N', 'predicted_N', 'confidence_N', 'vote_kl_N'))
+    return {run: predictions._replace(**nothing) for run, predictions in predicted.items()}
+
+
+def test_ratings_have_the_figures_of_ccc():
+    """The folds of a seed are pooled, and seeds and ratings averaged; there are no classes."""
+    runs, predicted = make_rating_sweep(({'lam': 0.0}, 0.3), ({'lam': 1.0}, 0.2))
+    predicted = without_classes(predicted)
+    config = {'method': 'dann', 'speaker_norm': 'tap', 'task': 'ratings'}
+    plain, row = summary.summary_rows(runs, predicted, config, 0, RATINGS)
+    by_seed = []
+    for seed in range(2):
+        pooled = pool_predictions([predicted[f'lam=1 seed={seed}', fold] for fold in (0, 1)])
+        by_seed.append(concordance.rating_metrics(pooled.truth_NxA, pooled.rating_NxA, RATINGS))
+    for key in ('ccc', 'pearson', 'rmse'):
+        assert row[key] == pytest.approx(np.mean([seed[key] for seed in by_seed]), abs=1e-12)
+    assert row['ccc_sd_seeds'] == pytest.approx(np.std([s['ccc'] for s in by_seed], ddof=1))
+    assert row['ccc_folds'] == pytest.approx(
+        np.mean([run['test']['ccc'] for run in runs if run['hyper']['lam'] == 1])
+    )
+    assert row['dev_ccc'] == pytest.approx(0.4)
+    assert row['ccc_ci95'][0] < row['ccc'] < row['ccc_ci95'][1]
+    valence = row['ratings']['valence']
+    expected = np.mean([seed['ratings']['valence']['ccc'] for seed in by_seed])
+    assert valence['ccc'] == pytest.approx(expected, abs=1e-12)
+    assert valence['ccc_ci95'][0] < valence['ccc'] < valence['ccc_ci95'][1]
+    assert row['tested_speakers'] == 8
+    assert row['delta_ccc'] == pytest.approx(row['ccc'] - plain['ccc'], abs=1e-12)
+    assert row['delta_ci95'][0] < row['delta_ccc'] < row['delta_ci95'][1]
+    assert row['p_holm'] == row['p']
+    for key in ('uar', 'uar_ci95', 'dev_uar', 'wa', 'f1', 'confusion', 'delta_uar'):
+        assert row[key] is None
+    assert summary.swept_keys(row) == ['lam']
+
+
+@pytest.mark.parametrize(('select', 'key'), [('best dev UAR', 'uar'), ('best dev CCC', 'ccc')])
+def test_with_classes_and_ratings_the_difference_is_of_the_main_measure(select, key):
+    """Both measures have their figures."""
+    sweep = make_rating_sweep(({'lam': 0.0}, 0.3), ({'lam': 1.0}, 0.2))
+    config = {'method': 'dann', 'speaker_norm': 'tap', 'task': 'emotion+ratings'}
+    config['train'] = {'select': select}
+    plain, row = summary.summary_rows(*sweep, config, len(CLASSES), RATINGS)
+    assert row['uar'] == pytest.approx(0.8)
+    assert row['ccc'] > plain['ccc']
+    other = {'uar': 'ccc', 'ccc': 'uar'}[key]
+    assert row[f'delta_{other}'] is None
+    assert row[f'delta_{key}'] == pytest.approx(row[key] - plain[key])
+    assert (row['p'] == 1) == (key == 'uar')
+
+
+@pytest.mark.parametrize('soft_labels', [False, True])
+def test_the_divergence_from_votes_is_averaged_over_utterances_and_seeds(soft_labels):
+    """Only with soft labels does a row have it."""
+    runs, predicted = make_rating_sweep(({'lam': 0.0}, 0.3))
+    config = {'method': 'dann', 'speaker_norm': 'tap', 'train': {'soft_labels': soft_labels}}
+    (row,) = summary.summary_rows(runs, predicted, config, len(CLASSES))
+    assert row.get('vote_kl') == (pytest.approx(0.8) if soft_labels else None)
+    assert summary.swept_keys(row) == ['lam']
+    assert 'ccc' not in row
