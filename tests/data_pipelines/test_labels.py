@@ -139,8 +139,10 @@ def test_votes_of_another_form_are_refused(text):
 
 
 def test_votes_are_counted_by_class_and_those_without_a_class_are_dropped():
-    """Excited counts as happy; frustrated and other have no class of these four."""
-    votes_N = np.array(['excited=2;happy=1;other=4', '', 'frustrated=2', 'angry=1;sad=2'])
+    """Excited counts as happy; frustrated and other have no class of these four, and no utterance
+    is neutral.
+    """
+    votes_N = np.array(['excited=2;happy=1;other=4', '', 'frustrated=2', 'angry=1;neutral=4;sad=2'])
     classes = ('angry', 'happy', 'sad')
     count_NxC = labels.map_votes('four', votes_N, None, classes)
     assert count_NxC.dtype == np.float32
