@@ -27,7 +27,14 @@ from data_pipelines.wording import pluralize
 from jaxser.scoring.evidence import Evidence, Task, compare, make_evidence, make_task
 from jaxser.scoring.page import score_page
 from jaxser.scoring.predictions_file import Predictions, read_predictions
-from jaxser.scoring.results_file import KIND, results_json, table_csv, text_table
+from jaxser.scoring.results_file import (
+    KIND,
+    other_cells,
+    results_json,
+    system_cells,
+    table_csv,
+    text_table,
+)
 from jaxser.scoring.systems import choose_reference, find_systems
 from jaxser.scoring.truth import Truth, read_truth
 from jaxser.workdir_files import write_whole
@@ -154,7 +161,9 @@ def measure_leakages(task: Task, evidence: list[Evidence], reference: str) -> No
 def print_results(task: Task, evidence: list[Evidence], reference: str) -> None:
     """Prints the table of the systems, and their notes."""
     speakers = pluralize(evidence[0].row['tested_speakers'], 'speaker')
-    print_text(text_table(task, evidence), kept='\n')
+    for make_cells in (system_cells, other_cells):
+        table = text_table([make_cells(task, system) for system in evidence])
+        print_text(f'{table}\n', kept='\n')
     print_text(
         f'{task.measure.title}: {task.measure.definition}; {len(task.truth)} tested utterances of '
         f'{speakers}, folds pooled, mean over seeds. 95 %: intervals that resample speakers.'

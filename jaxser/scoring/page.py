@@ -46,7 +46,7 @@ from jaxser.reporting.html import (
 from jaxser.reporting.leakage_figure import LeakageRow, draw_leakage_rows
 from jaxser.reporting.verdict import is_significant
 from jaxser.scoring.evidence import SENTENCE_KIND, Evidence, Task
-from jaxser.scoring.results_file import CLASS_COLUMNS, RATING_COLUMNS, system_cells
+from jaxser.scoring.results_file import CLASS_COLUMNS, RATING_COLUMNS, other_cells, system_cells
 
 NAME_LETTERS = 26  # of a name in one line of a figure
 MAX_DRAWN_SYSTEMS = 8  # confusion matrices and reliability diagrams; tables have all systems
@@ -114,7 +114,7 @@ def _answer_item(task: Task, system: Evidence, reference: str) -> Markup:
     value = f'{task.measure.title} {format_number(row[key])}'
     interval = format_interval(row[f'{key}_ci95'])
     if system.name == reference:
-        status, verdict = GREEN, 'the reference of the comparison'
+        status, verdict = 'reference', 'the reference'
     else:
         status, symbol, word = difference_verdict(row)
         difference = format_number(row[f'delta_{key}'], '+z.3f')
@@ -147,10 +147,7 @@ def difference_verdict(row: dict) -> tuple[str, str, str]:
 
 def systems_section(task: Task, evidence: Sequence[Evidence], reference: str) -> Section:
     """Returns the table of the systems, and the figure of their differences to the reference."""
-    cells_by_row = []
-    for system in evidence:
-        cells_by_row.append([('system', system.name), *system_cells(task, system)])
-    body = cells_table('Each system and its figures', cells_by_row)
+    body = cells_table('Each system', [system_cells(task, system) for system in evidence])
     leakages = [answer for system in evidence for answer in (system.leakage or {}).values()]
     body += html_paragraph(
         'All folds are pooled, and seeds are averaged.',
@@ -171,6 +168,13 @@ def systems_section(task: Task, evidence: Sequence[Evidence], reference: str) ->
             'few speakers. Hollow: only before correction for the number of systems.',
             [Picture(alt, draw_forest_plot, (rows, axis))],
         )
+    body += cells_table('Other figures', [other_cells(task, system) for system in evidence])
+    body += html_paragraph(
+        'WA: share of correct predictions. macro-F1: mean of the F1 scores of the classes.'
+        if task.classes
+        else '',
+        'ECE, NLL: see Calibration.' if any(system.reliability for system in evidence) else '',
+    )
     return Section('systems', 'Systems', body)
 
 

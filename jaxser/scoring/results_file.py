@@ -121,43 +121,47 @@ def _leakage_columns(question: str, answer: dict | None) -> dict:
 
 
 def system_cells(task: Task, system: Evidence) -> list[tuple[str, str]]:
-    """Returns the row of a system as (heading, text) of every column, the main measure first."""
+    """Returns the row of a system as (heading, text): the main measure, and leakage."""
     row = system.row
     key, title = task.measure.key, task.measure.title
-    cells = [
+    leakage = system.leakage or {}
+    return [
+        ('system', system.name),
         (title, format_number(row[key])),
         ('95 %', format_interval(row[f'{key}_ci95'])),
         ('vs reference', format_number(row[f'delta_{key}'], '+z.3f')),
         ('95 %', format_interval(row['delta_ci95'], '+.3f')),
         ('p Holm', format_p(row['p_holm'])),
+        ('leakage, training speakers', format_leakage(leakage.get('speaker'))),
+        ('leakage, unseen speakers', format_leakage(leakage.get('unseen_speaker'))),
     ]
-    leakage = system.leakage or {}
-    cells.append(('leakage, training speakers', format_leakage(leakage.get('speaker'))))
-    cells.append(('leakage, unseen speakers', format_leakage(leakage.get('unseen_speaker'))))
+
+
+def other_cells(task: Task, system: Evidence) -> list[tuple[str, str]]:
+    """Returns the other figures of a system as (heading, text), its name first."""
+    row, calibration = system.row, system.calibration or {}
+    key, title = task.measure.key, task.measure.title
+    cells = [('system', system.name)]
     others = (CLASS_COLUMNS if task.classes else {}) | (RATING_COLUMNS if task.ratings else {})
     for other, heading in others.items():
         if other != key:
             cells.append((heading, format_number(row[other])))
-            cells.append((f'95 % of {heading}', format_interval(row.get(f'{other}_ci95'))))
-    calibration = system.calibration or {}
+            cells.append(('95 %', format_interval(row.get(f'{other}_ci95'))))
     cells.append(('ECE', format_number(calibration.get('ece'))))
     cells.append(('NLL', format_number(calibration.get('nll'))))
     cells.append(('KL to votes', format_number(row['vote_kl'])))
-    cells.append((f'{title} by fold', format_number(row.get(f'{key}_folds'))))
-    cells.append(('± seeds', format_number(row.get(f'{key}_sd_seeds'))))
+    cells.append((f'{title}, mean of folds', format_number(row[f'{key}_folds'])))
+    cells.append((f'{title}, ± seeds', format_number(row[f'{key}_sd_seeds'])))
     cells.append(('seeds', str(row['seeds'])))
     return cells
 
 
-def text_table(task: Task, evidence: Sequence[Evidence]) -> str:
-    """Returns the table of the systems for the terminal; empty columns are left out."""
-    cells_by_row = []
-    for system in evidence:
-        cells_by_row.append([('system', system.name), *system_cells(task, system)])
+def text_table(cells_by_row: Sequence[list[tuple[str, str]]]) -> str:
+    """Returns rows of (heading, text) for the terminal; empty columns are left out."""
     columns = []
     for cells in zip(*cells_by_row):
         texts = [text for _, text in cells]
-        if any(texts) and not cells[0][0].startswith('95 % of'):
+        if any(texts):
             columns.append([cells[0][0], *texts])
     widths = [max(map(len, column)) for column in columns]
     lines = []
