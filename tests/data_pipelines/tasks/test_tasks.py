@@ -89,6 +89,9 @@ def test_a_task_is_a_valid_configuration_without_withheld_utterances(name):
     assert protocol.withhold == 0
     assert (*protocol.source, *protocol.target) in ((), task.corpora)
     assert config.data.corpora == task.corpora
+    for key, value in task.changes.items():
+        section, _, name_of_key = key.partition('.')
+        assert config[section][name_of_key] == value
     assert task.measure in tasks.MEASURE_TITLES
     assert (task.measure == 'ccc') == bool(task.ratings) == (task.task == 'ratings')
     assert (config.task, config.data.ratings[: len(task.ratings)]) == (task.task, task.ratings)
