@@ -1,4 +1,4 @@
-"""MSP-Podcast, eight classes, official parts (challenge of Interspeech 2025)."""
+"""MSP-Podcast, eight classes, official parts."""
 
 from data_pipelines.tasks import BenchmarkTask
 
@@ -16,6 +16,8 @@ TASK = BenchmarkTask(
     measure='macro-F1',
     notes=(
         'Test1 of the release is tested, and Development is dev. Utterances of unknown '
-        'speakers are in training only. Releases differ in size: name yours with results.'
+        'speakers are in training only. Releases differ in size: name yours with results. The '
+        'challenge of Interspeech 2025 had this task, with a test part whose labels are not '
+        'public: its figures are of other utterances.'
     ),
 )
