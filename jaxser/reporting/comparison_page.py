@@ -15,7 +15,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import is_biased_low, question_title, strongest_recall
-from jaxser.analysis.measure import Measure, results_measure
+from jaxser.analysis.measure import CCC, UAR, Measure, results_measure
 from jaxser.analysis.reference import compare_with_references
 from jaxser.reporting.card_facts import RED
 from jaxser.reporting.cards import INVALID_SECTION
@@ -156,8 +156,9 @@ def forest_section(tables: list[SweepTable]) -> Section | None:
             continue
         title = '\n'.join(textwrap.wrap(name, 44))
         own = table.rows[0].measure.title
+        own_axis = axis._replace(label=f'{own} minus that of plain training')
         alt = f'{own} of each method of {name} minus that of plain training'
-        pictures.append(Picture(alt, draw_forest_plot, (rows, axis, title)))
+        pictures.append(Picture(alt, draw_forest_plot, (rows, own_axis, title)))
         pictures += _leakage_pictures(name, table.rows)
     if not pictures:
         return None
@@ -218,17 +219,20 @@ def _methods_section(tables: list[SweepTable]) -> Section:
     questions: dict[str, None] = {}
     for row in rows:
         questions |= dict.fromkeys(row.leakage or {})
-    measures = list(dict.fromkeys(row.measure for row in rows))
+    measures = [UAR] if any(row.uar for row in rows) else []
+    if any(row.ccc for row in rows):
+        measures.append(CCC)
     cells_by_row = []
     for name, sweep, row, p_holm in zip(names, sweeps, rows, holm_p_values(rows)):
         columns = MethodColumns(measures, list(questions))
         cells = [('sweep', name), *_row_cells(sweep, row, p_holm, columns)]
         cells_by_row.append(cells)
     answers = itertools.chain.from_iterable((row.leakage or {}).values() for row in rows)
+    titles = measure_titles(row.measure for row in rows)
     has_seen = any(map(is_biased_low, answers))
     note = html_paragraph(
         'Coefficients are chosen on dev, fold by fold.',
-        f'vs plain: minus the {measure_titles(measures)} of plain training.',
+        f'vs plain: minus the {titles} of plain training.',
         'Leakage: recall of the strongest attacker, which is named; mean of folds.',
         SEEN_NOTE if has_seen else '',
         'p Holm: corrected for the number of comparisons on this page.',
@@ -257,6 +261,7 @@ def _row_cells(
 ) -> list[tuple[str, object]]:
     """Returns a row, without the sweep, as (heading, text) of every column."""
     measured, intervals, devs = _measure_cells(row, columns.measures)
+    differing = [('measure', row.measure.title)] if len(columns.measures) > 1 else []
     gain, gain_interval = format_estimate(row.gain, '+z.3f')
     leakages, chances = [], []
     for question in columns.questions:
@@ -268,6 +273,7 @@ def _row_cells(
         ('method', f'plain training ({row.method})' if is_plain(row) else row.method),
         ('setting', format_setting_values(row.setting)),
         *measured,
+        *differing,
         ('vs plain (pooled)', gain),
         ('95 %', gain_interval),
         *leakages,
@@ -285,15 +291,10 @@ def _row_cells(
 def _measure_cells(
     row: ComparisonRow, measures: list[Measure]
 ) -> tuple[list[tuple[str, str]], ...]:
-    """Returns the columns of the value, the interval and the value on dev of each measure.
-
-    A row has those of its own main measure.
-    """
+    """Returns the columns of the value, the interval and the value on dev of each measure."""
     values, intervals, devs = [], [], []
     for measure in measures:
-        estimate, dev = None, None
-        if measure == row.measure:
-            estimate, dev = row.main, row.dev_main
+        estimate, dev = (row.ccc, row.dev_ccc) if measure == CCC else (row.uar, row.dev_uar)
         value, interval = format_estimate(estimate)
         values.append((f'{measure.title} (pooled)', value))
         intervals.append((f'95 % of {measure.title}', interval))
@@ -318,18 +319,21 @@ def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
     Returns None where no sweep trains on a source and tests on a target.
     """
     rows_by_measure: dict[Measure, dict[tuple[str, str], list[ComparisonRow]]] = {}
+    chances: dict[Measure, float] = {}
     for sweep, rows in tables:
         protocol = sweep.metadata['config']['protocol']
         if protocol['name'] == 'source_target':
             corpora = ('+'.join(protocol['source']), '+'.join(protocol['target']))
-            rows_by_corpora = rows_by_measure.setdefault(results_measure(sweep.results), {})
+            measure = results_measure(sweep.results)
+            chances[measure] = min(chances.get(measure, 1.0), chance_level(sweep.results))
+            rows_by_corpora = rows_by_measure.setdefault(measure, {})
             measured = [row for row in rows if row.main]
             rows_by_corpora.setdefault(corpora, []).extend(measured)
     if not rows_by_measure:
         return None
     body = Markup('')
     for measure, rows_by_corpora in rows_by_measure.items():
-        chance = min(chance_level(table.sweep.results) for table in tables)
+        chance = chances[measure]
         titles = (measure.title, 'plain training')
         body += _cross_corpus_figure(rows_by_corpora, titles, is_plain, chance)
         titles = (measure.title, 'the best method on dev')

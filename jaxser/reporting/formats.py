@@ -28,7 +28,7 @@ OTHER_FIGURES = {
 }
 PEARSON_RMSE_NOTE = (
     "Pearson: Pearson's correlation. RMSE: root of the mean squared error, on the scale from -1 to "
-    '1. Both are averaged over the ratings.'
+    '1.'
 )
 VOTE_KL_NOTE = (
     "KL of votes: from the raters' votes to the posteriors, in nats, mean over utterances."

@@ -3,7 +3,7 @@
 import itertools
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ from jaxser.analysis import bootstrap, enrolment
 from jaxser.analysis.comparison import ComparisonRow, comparison_rows
 from jaxser.analysis.finished import FinishedSweep, read_finished_sweep
 from jaxser.analysis.leakage import ATTACKERS, QUESTION_TITLES, question_title
-from jaxser.analysis.measure import CCC, UAR, Measure, results_measure
+from jaxser.analysis.measure import CCC, UAR, results_measure
 from jaxser.analysis.reference import ReferenceComparison, compare_with_references
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, curve_cells
 from jaxser.reporting.formats import (
@@ -70,11 +70,19 @@ uses {rare_draws} draws where few of the {draws} are as extreme. No interval is 
   attacker that has nothing but the model's posteriors of the emotions; `equal error rate (LDA)`:
   verification of unseen speakers by a classifier fitted on the training speakers, 0.5 without any
   leakage.
+{rating_notes}\
 - `K = 8` and the like: 8 utterances of each tested speaker are enrolled, without labels, and not
   scored. In parentheses the difference to `K = 0` on the same utterances, and its interval. All
   numbers except `K = 0` are transductive.
 - `s`: a run's share of its program's seconds. These include the start and whatever else the machine
   did.
+"""
+
+
+# Of files with ratings.
+RATING_NOTES = """\
+- `arousal`, `valence`, `dominance`: pooled CCC of each rating. `predictions alone`: the strongest
+  attacker that has nothing but what the model predicts.
 """
 
 
@@ -101,14 +109,17 @@ def render_results(
     for path in every_coefficient_paths:
         sweep = read_finished_sweep(path)
         tables.append((sweep, comparison_rows(sweep, every_coefficient=True)))
-    measures = _measures(rows for _, rows in tables)
+    measures = {row.measure for _, rows in tables for row in rows}
     definitions = []
-    for measure in measures:
-        definitions.append(f'{measure.title} (pooled): {define_measure(measure)}.')
+    for measure in (UAR, CCC):
+        if measure in measures:
+            definitions.append(f'{measure.title} (pooled): {define_measure(measure)}.')
+    has_ratings = any(sweep.results.get('ratings') for sweep, _ in tables)
     introduction = RESULTS_INTRODUCTION.format(
         command=command,
         definitions=' '.join(definitions),
         titles=measure_titles(measures),
+        rating_notes=RATING_NOTES if has_ratings else '',
         draws=f'{bootstrap.DRAWS:,}',
         rare_draws=f'{bootstrap.RARE_DRAWS:,}',
         min_speakers=bootstrap.MIN_SPEAKERS,
@@ -126,12 +137,6 @@ def render_results(
         commands = [sweep.metadata['command'] for sweep, _ in tables]
         parts.append(missing_configurations(configs, commands))
     return '\n'.join(parts)
-
-
-def _measures(tables: Iterable[list[ComparisonRow]]) -> list[Measure]:
-    """Returns the main measures of the sweeps, UAR first."""
-    used = {row.measure for rows in tables for row in rows}
-    return [measure for measure in (UAR, CCC) if measure in used]
 
 
 def _check_named_once(paths: list[Path]) -> None:
@@ -157,7 +162,7 @@ def render_sweep(
     domains = []
     for row in rows:
         domains += [domain for domain in row.leakage or () if domain not in domains]
-    cells_by_row = [_row_cells(row, domains) for row in rows]
+    cells_by_row = [_row_cells(sweep, row, domains) for row in rows]
     headings, table = split_cells(cells_by_row)
     lines += [_markdown_line(headings), '|' + '---|' * len(headings)]
     lines += map(_markdown_line, table)
@@ -247,7 +252,9 @@ def _attackers_cells(
     return cells
 
 
-def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
+def _row_cells(
+    sweep: FinishedSweep, row: ComparisonRow, domains: list[str]
+) -> list[tuple[str, str]]:
     """Returns a row as (heading, text) of every column; `domains` are those of the leakage."""
     value, interval = format_estimate(row.main, '.3f')
     title = row.measure.title
@@ -262,6 +269,7 @@ def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
         (f'{title} (pooled)', value),
         ('±', format_number(row.sd, '.3f')),
         ('', interval),
+        *_other_cells(sweep, row),
         ('- plain', gain),
         ('', gain_interval),
     ]
@@ -272,6 +280,22 @@ def _row_cells(row: ComparisonRow, domains: list[str]) -> list[tuple[str, str]]:
         heading = f'leakage of {question_title(domain)}'
         cells.append((heading, format_leakage_of_row(row, domain)))
     cells.append(('s', format_number(row.seconds, '.0f')))
+    return cells
+
+
+def _other_cells(sweep: FinishedSweep, row: ComparisonRow) -> list[tuple[str, str]]:
+    """Returns the cells of the measure that is not the main one, and of each rating."""
+    results, cells = sweep.results, []
+    if results['classes'] and results.get('ratings'):
+        measure, estimate = (UAR, row.uar) if row.measure == CCC else (CCC, row.ccc)
+        value, interval = format_estimate(estimate, '.3f')
+        cells += [(f'{measure.title} (pooled)', value), ('', interval)]
+    if row.measure == CCC and len(results['ratings']) > 1:
+        for n, rating in enumerate(results['ratings']):
+            value = None
+            if row.statistics:
+                value = row.statistics.select_rating(n).value_by_seed().mean()
+            cells.append((rating, format_number(value)))
     return cells
 
 

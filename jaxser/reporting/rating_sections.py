@@ -20,6 +20,7 @@ from jaxser.reporting.formats import (
 from jaxser.reporting.html import Picture, Section, cells_table, html_figures, html_paragraph
 from jaxser.reporting.sections import NO_COMPLETE_SETTING
 
+MEAN = 'mean'  # over the ratings
 MAX_POINTS = 600  # in the figure; more would make the page large
 POINT_SIZE, POINT_OPACITY = 9.0, 0.4
 PNG_PANEL_WIDTH = 4.2  # inches
@@ -41,27 +42,42 @@ def ratings_section(analysis: SweepAnalysis) -> Section | None:
 
 def _rating_table(analysis: SweepAnalysis) -> Markup:
     """Returns the figures of each rating, of the best setting and of plain training."""
-    cells_by_row = []
-    for n, rating in enumerate(analysis.ratings):
+    cells_by_row, highlighted = [], []
+    differences = _differences_to_plain(analysis)
+    for rating, difference in differences.items():
         for title, row in analysis.compared_pair.items():
-            difference = None
-            if row is analysis.best_row and analysis.plain_row:
-                difference = bootstrap.difference_estimate(
-                    analysis.statistics(row, CCC).select_rating(n),
-                    analysis.statistics(analysis.plain_row, CCC).select_rating(n),
-                )
-            cells = _figure_cells(row['ratings'][rating], difference)
+            is_best = row is analysis.best_row
+            if is_best:
+                highlighted.append(len(cells_by_row))
+            figures = row if rating == MEAN else row['ratings'][rating]
+            cells = _figure_cells(figures, difference if is_best else None)
             cells_by_row.append([('rating', rating), ('setting', title), *cells])
-    if len(analysis.ratings) > 1:
-        for title, row in analysis.compared_pair.items():
-            cells_by_row.append([('rating', 'mean'), ('setting', title), *_figure_cells(row, None)])
     note = html_paragraph(
-        f'CCC: {CCC.definition}.',
+        'CCC: concordance correlation coefficient, 1 if predicted and rated values are equal, 0 by '
+        'guessing.',
         PEARSON_RMSE_NOTE,
         'Folds pooled, mean over seeds. 95 %: speakers are resampled. vs plain: minus the CCC of '
-        'plain training.',
+        'plain training. Highlighted: the setting that this report is about.',
     )
-    return cells_table('Figures of each rating', cells_by_row) + note
+    return cells_table('Figures of each rating', cells_by_row, highlighted) + note
+
+
+def _differences_to_plain(analysis: SweepAnalysis) -> dict[str, bootstrap.Estimate | None]:
+    """Returns the difference in CCC to plain training of each rating, and of several their mean.
+
+    It is None where there is no plain training.
+    """
+    names = [*analysis.ratings, MEAN] if len(analysis.ratings) > 1 else analysis.ratings
+    differences: dict[str, bootstrap.Estimate | None] = dict.fromkeys(names)
+    if analysis.plain_row:
+        best = analysis.statistics(analysis.best_row, CCC)
+        plain = analysis.statistics(analysis.plain_row, CCC)
+        for n, rating in enumerate(analysis.ratings):
+            pair = best.select_rating(n), plain.select_rating(n)
+            differences[rating] = bootstrap.difference_estimate(*pair)
+        if MEAN in differences:
+            differences[MEAN] = bootstrap.difference_estimate(best, plain)
+    return differences
 
 
 def _figure_cells(figures: dict, difference: bootstrap.Estimate | None) -> list[tuple[str, str]]:
@@ -88,8 +104,8 @@ def _fold_table(analysis: SweepAnalysis) -> Markup:
             values = [run['test']['ratings'][rating]['ccc'] for run in runs]
             cells.append((rating, format_number(np.mean(values))))
         if len(analysis.ratings) > 1:
-            cells.append(('mean', _mean_concordance(runs)))
-        cells.append(('mean plain', _mean_concordance(plain_by_fold.get(fold, []))))
+            cells.append((MEAN, _mean_concordance(runs)))
+        cells.append((f'{MEAN} plain', _mean_concordance(plain_by_fold.get(fold, []))))
         cells_by_row.append(cells)
     title = analysis.setting_title(analysis.best_row)
     note = html_paragraph(f'CCC of {title}, each fold by itself, mean over seeds.')
@@ -204,10 +220,10 @@ def _draw_rated(axes, panel: RatedPanel) -> None:
         color='C0',
         linewidths=0,
     )
-    axes.plot(SCALE, SCALE, color='grey', linestyle=':', zorder=0)
+    axes.plot(SCALE, SCALE, color='0.2', linestyle=':', zorder=3)
     if np.ptp(panel.truth_N) > 0:
         slope, offset = np.polyfit(panel.truth_N, panel.predicted_N, 1)
         ends = np.array([panel.truth_N.min(), panel.truth_N.max()])
-        axes.plot(ends, slope * ends + offset, color='C1')
+        axes.plot(ends, slope * ends + offset, color='C1', zorder=4)
     axes.set(title=panel.title, xlabel='rated', ylabel='predicted', xlim=SCALE, ylim=SCALE)
     axes.set_aspect('equal')

@@ -90,7 +90,7 @@ def _measure_sentences(analysis: SweepAnalysis) -> list[str]:
     for measure in _table_measures(analysis):
         sentences.append(f'{measure.title}: {define_measure(measure)}.')
     if analysis.ratings:
-        sentences.append(PEARSON_RMSE_NOTE)
+        sentences.append(f'{PEARSON_RMSE_NOTE} Both are averaged over the ratings.')
     if any(row.get('vote_kl') is not None for row in analysis.rows):
         sentences.append(VOTE_KL_NOTE)
     return sentences

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jaxser.analysis.measure import UAR, Measure, results_measure
+from jaxser.analysis.measure import CCC, UAR, Measure, results_measure
 
 
 class Target(NamedTuple):
@@ -46,7 +46,8 @@ def chance_level(results: dict) -> float:
 
 def measure_titles(measures: Iterable[Measure]) -> str:
     """Returns the titles of measures without repetition, e.g. 'UAR or CCC'."""
-    return ' or '.join(dict.fromkeys(measure.title for measure in measures))
+    used = set(measures)
+    return ' or '.join(measure.title for measure in (UAR, CCC) if measure in used)
 
 
 def define_measure(measure: Measure) -> str:
