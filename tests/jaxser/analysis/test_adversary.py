@@ -72,6 +72,20 @@ def test_the_verdict_compares_the_strongest_attacker_with_plain_training(run, ex
         assert '; normalised leakage of unseen speakers ' in verdict['why']
 
 
+@pytest.mark.parametrize(
+    ('ccc', 'expected'), [(0.29, 'collapsed'), (0.31, 'balanced'), (-0.1, 'collapsed')]
+)
+def test_a_run_of_ratings_collapses_at_half_of_the_ccc_of_plain_training(ccc, expected):
+    """The dev CCC of plain training is 0.6, and chance is 0; there are no confusions."""
+    runs = [make_run(0.0, 0.7), make_run(1.0, 0.5)]
+    for run, value in zip(runs, (0.6, ccc)):
+        run |= {'dev': {'ccc': value}, 'test': {'ccc': value}}
+    _, verdict = adversary_verdicts(runs, CONFIG | {'task': 'ratings'})
+    assert verdict['verdict'] == expected
+    is_explained = f'dev CCC {ccc:.3f}, of plain training 0.600' in verdict['why']
+    assert is_explained == (expected == 'collapsed')
+
+
 @pytest.mark.parametrize('plain_recall', [0.2, 0.15])
 def test_where_plain_training_does_not_leak_the_verdict_is_undecided(plain_recall):
     """So that the counts of verdicts add up to the runs; a collapse counts all the same."""
