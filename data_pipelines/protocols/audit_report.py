@@ -196,10 +196,8 @@ def shortcut_warnings(findings: dict) -> list[str]:
 
 def _describe_unused(findings: dict) -> str:
     """Returns how many utterances are in no part of a fold, and which they are."""
-    return (
-        f'{format_range(findings["unused"])} utterances in each fold: tested speakers with other '
-        'sentences, and other speakers with tested sentences'
-    )
+    count = format_range(findings['unused'])
+    return f'{count} utterances of each fold: speakers of one part with sentences of another'
 
 
 def _describe_sentences(findings: dict) -> str:

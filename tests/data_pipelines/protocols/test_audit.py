@@ -403,8 +403,7 @@ def test_folds_by_speaker_and_sentence_say_what_is_in_no_part():
     assert findings['speaker']['count'] == 0
     assert findings['unused'] == [32 - 2 - 2 - 8] * 4
     assert dict(audit_report.describe_findings(findings))['in no part'] == (
-        '20 utterances in each fold: tested speakers with other sentences, and other speakers '
-        'with tested sentences'
+        '20 utterances of each fold: speakers of one part with sentences of another'
     )
 
 
