@@ -1,4 +1,7 @@
-"""The same model and training step in plain PyTorch, which step.py compares with."""
+"""The same model and training step in plain PyTorch.
+
+step.py compares with them, and external/torch_tdnn_lstm.py trains with them.
+"""
 
 import math
 import time
@@ -49,10 +52,15 @@ class Network(nn.Module):
             nn.Linear(dim, domain_hidden), nn.ReLU(), nn.Linear(domain_hidden, domains)
         )
 
-    def forward(self, mel_BxTxM, lam):
+    def represent(self, mel_BxTxM):
+        """Returns z_BxD."""
         h_BxTxH, _ = self.lstm(self.tdnn(mel_BxTxM.transpose(1, 2)).transpose(1, 2))
         pooled = torch.cat([h_BxTxH.mean(1), (h_BxTxH.var(1, unbiased=False) + 1e-5).sqrt()], -1)
-        z_BxD = self.embed(self.dropout(pooled))
+        return self.embed(self.dropout(pooled))
+
+    def forward(self, mel_BxTxM, lam):
+        """Returns the scores of the emotions and those of the domains."""
+        z_BxD = self.represent(mel_BxTxM)
         return self.emotion(z_BxD), self.domain(Reverse.apply(z_BxD, lam))
 
 
@@ -64,6 +72,18 @@ def mask(mel_BxTxM: torch.Tensor, axis: int, share: float) -> torch.Tensor:
     position = torch.arange(n, device=mel_BxTxM.device) + 0.5
     keep = 1.0 - ((position >= start) & (position < start + width)).any(1).float()
     return mel_BxTxM * (keep[:, :, None] if axis == 1 else keep[:, None, :])
+
+
+def make_optimiser(network: nn.Module, warmup: float, steps: int):
+    """Returns AdamW, and its schedule: a rise over `warmup` steps, then half a cosine."""
+    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
+
+    def rate(n: int) -> float:
+        if n < warmup:
+            return n / warmup
+        return 0.5 * (1 + math.cos(math.pi * (n - warmup) / (steps - warmup)))
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
 
 
 class Loop:
@@ -79,15 +99,7 @@ class Loop:
             self.batches.append(tensors)
         network = Network(dropout=0.1, **sizes, **model).to(self.device).train()
         self.network = torch.compile(network) if compiled else network
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=1e-2)
-        warmup = steps * train['warmup']
-
-        def rate(n: int) -> float:
-            if n < warmup:
-                return n / warmup
-            return 0.5 * (1 + math.cos(math.pi * (n - warmup) / (steps - warmup)))
-
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, rate)
+        self.optimiser, self.schedule = make_optimiser(self.network, steps * train['warmup'], steps)
         self.clip = train['clip']
         self.steps = steps
         self.finished_steps = 0
