@@ -83,7 +83,8 @@ def _leaks(audit: dict) -> list[Finding]:
         sentence = LEAK_SENTENCES.get(kind, usual).format(count=count)
         findings.append(Finding(RED, sentence))
     if not findings:
-        findings.append(Finding(GREEN, 'No speaker or recording is in two parts of a fold.'))
+        separate = 'recording' if audit.get('shares_speakers') else 'speaker or recording'
+        findings.append(Finding(GREEN, f'No {separate} is in two parts of a fold.'))
     return findings
 
 

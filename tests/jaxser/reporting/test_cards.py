@@ -323,6 +323,8 @@ LENGTH = {'feature': 'length', 'bits': 0.9, 'uar': 0.748, 'chance': 0.25}
         ({'leaks': ['audio']}, 'red', 'The same recordings are in training and test'),
         ({'leaks': ['copy']}, 'red', 'Copies of tested recordings are in the training part'),
         ({'shares_speakers': True}, 'amber', 'the figures say nothing about new speakers'),
+        ({'shares_speakers': True}, 'amber', 'No recording is in two parts of a fold.'),
+        ({'leaks': ['sentence']}, 'red', 'Training and test share a sentence'),
         ({'speaker': {'unknown': 7}}, 'amber', '7 utterances of unknown speakers'),
         (
             {'same_persons': [{'speakers': ['a', 'b'], 'identical': 2}]},
