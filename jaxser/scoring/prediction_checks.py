@@ -13,7 +13,7 @@ from data_pipelines.wording import join_first
 from jaxser.scoring.truth import MAX_LISTED
 
 MAX_POSTERIOR = 1.001  # float32 rounds
-SUM_TOLERANCE = 0.01  # of the posteriors of an utterance: those of few digits do not sum to 1
+ROUNDING = 0.0051  # of posteriors with two digits: those of C classes sum to 1 -+ C times this
 # How far a rating may be outside of the scale, as a share of the scale's length; and how many may
 # be farther outside.
 SCALE_TOLERANCE = 0.25
@@ -34,15 +34,16 @@ def check_posteriors(path: Path, p_RxC: np.ndarray, name_of: Callable[[int], str
     """Raises a UserError for numbers that are no posteriors, and says what they probably are."""
     low, high = float(p_RxC.min()), float(p_RxC.max())
     sum_R = p_RxC.sum(1)
+    tolerance = ROUNDING * p_RxC.shape[1]
     is_bad_R = (p_RxC < 0).any(1) | (p_RxC > MAX_POSTERIOR).any(1)
-    is_bad_R |= np.abs(sum_R - 1) > SUM_TOLERANCE
+    is_bad_R |= np.abs(sum_R - 1) > tolerance
     if not is_bad_R.any():
         return
-    if high <= 0 and np.allclose(np.exp(p_RxC).sum(1), 1, atol=SUM_TOLERANCE):
+    if high <= 0 and np.allclose(np.exp(p_RxC).sum(1), 1, atol=tolerance):
         cause = 'They are logarithms of posteriors: write exp of them.'
     elif low < 0:
         cause = 'Probably they are scores before the softmax (logits): write their softmax.'
-    elif np.allclose(sum_R, 100, atol=100 * SUM_TOLERANCE):
+    elif np.allclose(sum_R, 100, atol=100 * tolerance):
         cause = 'They are percentages: divide them by 100.'
     elif high > MAX_POSTERIOR:
         cause = (

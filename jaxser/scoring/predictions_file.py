@@ -29,6 +29,8 @@ from jaxser.scoring.systems import SystemFiles
 from jaxser.scoring.truth import MAX_LISTED, UTTERANCE_NAMES, Truth
 from jaxser.workdir_files import read_regular
 
+# Posteriors whose sum is farther from 1 are divided by it: they were written with few digits.
+MAX_ROUNDING = 1e-4
 COPY_AGAIN = 'Copy it again, or name the right file.'
 
 
@@ -135,7 +137,9 @@ class _CellReader:
         names = [self.columns.posteriors[name] for name in self.truth.classes]
         p_RxC = self._numbers(names)
         check_posteriors(self.path, p_RxC, self._name)
-        return self._placed(p_RxC)
+        sum_Rx1 = p_RxC.sum(1, keepdims=True)
+        is_rounded_Rx1 = np.abs(sum_Rx1 - 1) > MAX_ROUNDING
+        return self._placed(np.where(is_rounded_Rx1, p_RxC / sum_Rx1, p_RxC))
 
     def read_predicted(self, p_ZxNxC: np.ndarray | None) -> np.ndarray | None:
         """Returns predicted_ZxN: the class with the largest posterior, or the one of the file."""
