@@ -38,6 +38,8 @@ PROTOCOLS = {
     'source_target, others': Protocol('source_target', 2, ('a',), ('b',), 'others'),
     'source_target, transductive': Protocol('source_target', 2, ('a',), ('b',), 'transductive'),
     'identity': Protocol(folds=3, identity=('b',)),
+    'sentence_folds': Protocol('sentence_folds', 3),
+    'speaker_sentence_folds': Protocol('speaker_sentence_folds', 3),
 }
 
 
@@ -60,6 +62,7 @@ def two_corpora():
         corpus = make_utterances(speakers=6, per_class=6, classes=CLASSES)
         corpus.text['corpus'] = np.full(len(corpus), name)
         corpus.text['speaker'] = np.char.add(name, corpus.text['speaker'])
+        corpus.text['sentence'] = np.array([f't{n % 3}' for n in range(len(corpus))])
         corpora.append(corpus)
     return schema.concatenate_datasets(corpora)
 
