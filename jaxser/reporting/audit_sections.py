@@ -34,7 +34,10 @@ def data_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
     utterances = results.get('audit', {}).get('utterances') or analysis.metadata.get('utterances')
     emotions = ratings = ''
     if analysis.classes:
-        emotions = f'{", ".join(analysis.classes)} (labels: {results["labels"]})'
+        votes = ''
+        if analysis.config.get('train', {}).get('soft_labels'):
+            votes = "; trained on the raters' votes"
+        emotions = f'{", ".join(analysis.classes)} (labels: {results["labels"]}{votes})'
     if analysis.ratings:
         ratings = f'{", ".join(analysis.ratings)} (from -1 to 1)'
     facts = [

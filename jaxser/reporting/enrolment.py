@@ -28,13 +28,13 @@ DRAWS_NOTE = (
 )
 FEWER_NOTE = 'If a speaker has fewer than K such utterances, all of them are enrolled.'
 
-# How to read the table and the figure; {measure} is UAR or CCC.
+# How to read the table and the figure; {measure} is UAR or CCC, and {sources} are of SOURCES.
 NOTES = (
     'K utterances of a tested speaker, without labels, are enrolled: they give the offset of the '
     "speaker's features. They are never scored. All K are tested on the same utterances.",
     '{measure}: test parts of all folds pooled, mean over draws of the enrolled utterances and '
     'over seeds. In parentheses: the difference to K = 0, with its 95 % interval over speakers.',
-    f'Any emotion, one emotion, neutral: what was enrolled. {FEWER_NOTE}',
+    f'{{sources}}: what was enrolled. {FEWER_NOTE}',
     'All numbers except K = 0 are transductive: the model has unlabelled speech of the tested '
     'speaker.',
     'Leakage of unseen speakers: mean recall of the strongest attacker, which is named, in a '
@@ -61,10 +61,18 @@ def enrolment_section(analysis: SweepAnalysis) -> Section | None:
     body += cells_table(title, curve_cells(by_title, measure))
     draws = pluralize(analysis.results['enrolment']['draws'], 'draw')
     rows = analysis.results['enrolment']['rows']
-    notes = [note.format(measure=measure.title) for note in NOTES]
+    words = {'measure': measure.title, 'sources': _list_sources(rows)}
+    notes = [note.format(**words) for note in NOTES]
     clarity = clarity_note(rows, len(analysis.tested_speakers), measure)
     body += html_paragraph(*notes, f'{draws}.', DRAWS_NOTE, clarity)
     return Section('enrolment', 'Enrolment', body)
+
+
+def _list_sources(rows: list[dict]) -> str:
+    """Returns what was enrolled: any emotion alone, as with ratings, or all of SOURCES."""
+    used = {row['enrol_from'] for row in rows}
+    names = [SOURCES['any']] if used == {'any'} else SOURCES.values()
+    return ', '.join(names).capitalize()
 
 
 def _curve_pictures(analysis: SweepAnalysis, by_title: dict[str, list[dict]]) -> list[Picture]:

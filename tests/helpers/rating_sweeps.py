@@ -182,10 +182,14 @@ def probe(hyper: dict, has_classes: bool) -> dict:
 
 
 def add_enrolment(path: Path) -> None:
-    """Adds enrolment curves of CCC to results.json."""
+    """Adds enrolment curves of CCC to results.json: without classes, any utterance is enrolled."""
     finished_sweeps.add_enrolment(path)
     results = json.loads((path / 'results.json').read_text())
+    rows = []
     for row in results['enrolment']['rows']:
         for key in ('uar', 'uar_ci95', 'delta_uar'):
             row[key.replace('uar', 'ccc')] = row.pop(key)
+        if row['enrol_from'] == 'any':
+            rows.append(row)
+    results['enrolment']['rows'] = rows
     (path / 'results.json').write_text(json.dumps(results))

@@ -76,6 +76,7 @@ def test_nothing_on_the_page_is_called_uar(rating_sweep):
     assert 'collapsed (the ratings were forgotten too, or the run diverged)' in words
     assert 'coloured by arousal in thirds' in words
     assert 'Leakage of the predicted ratings alone' in words
+    assert 'Any emotion: what was enrolled.' in words
 
 
 def test_what_needs_classes_is_left_out(rating_sweep):
@@ -167,6 +168,13 @@ def test_both_tasks_at_once_have_everything(tmp_path, no_figures, select, measur
     assert f'95 % of {other.title}' in page.text
     assert 'Leakage of the predictions alone' in page.text
     assert 'emotions A, B, C (labels: native)' in page.text
+
+
+def test_the_data_say_that_training_used_the_votes_of_raters(tmp_path):
+    train = {'select': 'last epoch', 'soft_labels': True}
+    write_sweep(tmp_path / 'w', 'emotion+ratings', config={'train': train}, probed=False)
+    facts = dict(audit_sections.data_facts(read_analysis(tmp_path / 'w')))
+    assert facts['emotions'] == "A, B, C (labels: native; trained on the raters' votes)"
 
 
 def test_without_figures_the_section_says_so(tmp_path, no_figures):
