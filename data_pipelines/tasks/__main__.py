@@ -210,7 +210,7 @@ def write_task_split(
         )
     else:
         print_text(f'This is the official split of the task {task.name}.')
-    print_next_commands(task, out)
+    print_next_commands(task, out, is_official=not differences)
 
 
 def _difference_message(task: BenchmarkTask, differences: list[str]) -> str:
@@ -238,12 +238,13 @@ def print_folds(folds: list) -> None:
     print_text(format_table(table), kept='\n')
 
 
-def print_next_commands(task: BenchmarkTask, out: Path) -> None:
+def print_next_commands(task: BenchmarkTask, out: Path, is_official: bool) -> None:
     """Prints how to train on the task, and how to score predictions of it."""
+    option = f' --task {task.name}' if is_official else ''
     print_text(
         f'To train jaxser on it: python -m jaxser.main --config=configs/task.py:{task.name}\n'
-        f'To score any system:   python -m jaxser.score predictions.csv --split '
-        f'{shlex.quote(str(out))} --task {task.name} --out score',
+        'To score any system:   python -m jaxser.score predictions.csv '
+        f'--split {shlex.quote(str(out))}{option} --out score',
         kept='\n',
     )
 

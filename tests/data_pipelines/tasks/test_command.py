@@ -98,6 +98,7 @@ def test_a_corpus_that_is_not_complete_is_refused_unless_allowed(ravdess, tmp_pa
     output = capsys.readouterr().out
     assert 'This is NOT the split of the task ravdess_speaker' in output
     assert 'official' not in output
+    assert '--task' not in output  # jaxser.score would refuse the split
     assert read_split_file(out).sha256 != tasks.load_task('ravdess_speaker').split_sha256
 
 
