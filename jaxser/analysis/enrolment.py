@@ -148,7 +148,8 @@ def curve_rows(setting: dict, measured: dict[tuple[str, int | str], Measured]) -
         row |= {measure.key: estimate.value, f'{measure.key}_ci95': estimate.ci95}
         if enrol != 0:
             terms = [*point.statistics.terms(), *measured[source, 0].statistics.terms(sign=-1)]
-            difference = bootstrap.bootstrap_estimate(*terms, with_p=False)
+            factor = bootstrap.difference_factor(measure, terms[0].speakers)
+            difference = bootstrap.bootstrap_estimate(*terms, with_p=False, error_factor=factor)
             row |= {f'delta_{measure.key}': difference.value, 'delta_ci95': difference.ci95}
         if point.answers:
             probes = [{'unseen_speaker': answer} for answer in point.answers]

@@ -26,7 +26,7 @@ from jaxser.analysis import bootstrap
 from jaxser.analysis.bootstrap import RecallTerm, Term
 from jaxser.analysis.concordance import utterance_moments
 from jaxser.analysis.measure import CCC, UAR, Measure
-from jaxser.analysis.statistics import ConcordanceTerm
+from jaxser.analysis.statistics import ConcordanceStatistics, ConcordanceTerm
 
 CLASSES = 4
 UTTERANCES = 8  # mean number of utterances of a speaker and class
@@ -192,12 +192,22 @@ def coverage(case: Case, speakers: int, simulations: int) -> np.ndarray:
     rows = np.zeros((simulations, 3))
     for n in range(simulations):
         terms = case.simulate(random, speakers, *case.sizes)
-        low, high = bootstrap.bootstrap_estimate(*terms, with_p=False).ci95
+        low, high = _interval(case, terms)
         value_Q = sum(term.sign * term.evaluate(weight_QxS)[0] for term in terms)
         percentile_low, percentile_high = np.quantile(value_Q, (0.025, 0.975))
         includes = low <= case.truth <= high
         rows[n] = includes, percentile_low <= case.truth <= percentile_high, high - low
     return rows.mean(0)
+
+
+def _interval(case: Case, terms: tuple[Term, ...]) -> tuple[float, float]:
+    """Returns the interval as reports have it."""
+    if case.measure == UAR:
+        return bootstrap.bootstrap_estimate(*terms, with_p=False).ci95
+    statistics = [ConcordanceStatistics(term.moment_ZxSxAx6) for term in terms]
+    if len(statistics) == 1:
+        return bootstrap.measure_estimate(*statistics).ci95
+    return bootstrap.difference_estimate(*statistics, with_p=False).ci95
 
 
 def simulated_cases() -> dict[str, Case]:

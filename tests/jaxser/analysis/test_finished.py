@@ -3,12 +3,14 @@
 import json
 
 import pytest
-from helpers import finished_sweeps
+from helpers import finished_sweeps, rating_sweeps
 from helpers.html_page import skip_drawing
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.analysis.frames import results_frame
+from jaxser.analysis.measure import CCC, UAR
 from jaxser.reporting import page, sections
 from jaxser.runs import format_value
 
@@ -93,3 +95,52 @@ def test_a_sweep_of_plain_training_alone_lacks_no_plain_training(tmp_path):
     body = sections.speakers_section(analysis).body
     assert 'All settings are plain training: nothing to compare.' in body
     assert 'There is no plain training' not in body
+
+
+def test_the_ccc_of_ratings_chooses_the_best_setting(tmp_path):
+    """1 on dev, though 0.3 is better on test; guessing has a CCC of 0."""
+    rating_sweeps.write_sweep(tmp_path / 'w', probed=False)
+    analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
+    assert (analysis.measure, analysis.chance, analysis.classes) == (CCC, 0, [])
+    assert analysis.ratings == ['arousal', 'valence', 'dominance']
+    assert [row['lam'] for row in analysis.compared_rows] == [0.3, 1.0]
+    assert (analysis.best_row['lam'], analysis.plain_row['lam']) == (1.0, 0.0)
+    assert analysis.model_row is analysis.best_row
+    statistics = analysis.statistics(analysis.best_row)
+    assert statistics.speakers == len(analysis.tested_speakers) == 8
+    assert statistics.value_by_seed().mean() == pytest.approx(analysis.best_row['ccc'])
+
+
+def test_a_sweep_of_classes_and_ratings_has_the_statistics_of_both(tmp_path):
+    path = tmp_path / 'w'
+    rating_sweeps.write_sweep(path, 'emotion+ratings', probed=False, select='best dev UAR')
+    analysis = SweepAnalysis(read_finished_sweep(path))
+    row = analysis.best_row
+    assert (analysis.measure, analysis.chance) == (UAR, pytest.approx(1 / 3))
+    for measure in (UAR, CCC):
+        values = analysis.statistics(row, measure).value_by_seed()
+        assert values.mean() == pytest.approx(row[measure.key])
+
+
+@pytest.mark.parametrize('facts', [{'ratings': []}, {'ratings': ['arousal', 'arousal']}])
+def test_a_sweep_that_predicts_nothing_is_refused(tmp_path, facts):
+    """Or one rating twice."""
+    rating_sweeps.write_sweep(tmp_path / 'w', probed=False)
+    file = tmp_path / 'w' / 'results.json'
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    with pytest.raises(UserError, match=r'its classes are \[\], and its ratings \['):
+        read_finished_sweep(tmp_path / 'w')
+
+
+def test_the_frame_of_runs_has_the_figures_of_each_rating(tmp_path):
+    rating_sweeps.write_sweep(tmp_path / 'w', probed=False)
+    runs = json.loads((tmp_path / 'w' / 'results.json').read_text())['runs']
+    frame = results_frame(tmp_path / 'w')
+    assert len(frame) == len(runs)
+    assert frame['ccc'].tolist() == [run['test']['ccc'] for run in runs]
+    assert frame['dev_ccc'].tolist() == [run['dev']['ccc'] for run in runs]
+    assert frame['valence_rmse'].tolist() == [
+        run['test']['ratings']['valence']['rmse'] for run in runs
+    ]
+    assert frame['dev_arousal_ccc'].tolist() == [0.5] * len(runs)
+    assert frame['uar'].isna().all()
