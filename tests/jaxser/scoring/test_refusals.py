@@ -7,9 +7,9 @@ import pytest
 from helpers.html_page import skip_drawing
 from helpers.scored_systems import (
     CLASSES,
+    fold_of,
     prediction_rows,
     run_score,
-    fold_of,
     utterances,
     write_predictions,
     write_split,
