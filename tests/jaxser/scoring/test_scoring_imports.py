@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[3]
 # What is documented in docs/guide/score.md, with what these need themselves.
 ALLOWED = {
     'jaxser', 'data_pipelines', 'numpy', 'scipy', 'sklearn', 'joblib', 'cloudpickle',
-    'threadpoolctl', 'narwhals', 'jinja2', 'markupsafe', 'matplotlib', 'mpl_toolkits', 'PIL', 'pyparsing', 'cycler',
-    'kiwisolver', 'contourpy', 'dateutil', 'six', 'packaging', 'fontTools',
+    'threadpoolctl', 'narwhals', 'jinja2', 'markupsafe', 'matplotlib', 'mpl_toolkits', 'PIL',
+    'pyparsing', 'cycler', 'kiwisolver', 'contourpy', 'dateutil', 'six', 'packaging', 'fontTools',
 }  # fmt: skip
 SCORE_WITHOUT_OTHERS = """
 import importlib.abc, runpy, sys
