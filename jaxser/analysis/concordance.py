@@ -87,11 +87,40 @@ def utterance_moments(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def concordance_from_moments(moment: np.ndarray) -> np.ndarray:
     """Returns the CCC of moments of shape (..., 6)."""
     n, x, y, xx, yy, xy = np.moveaxis(moment, -1, 0)
-    covariance = n * xy - x * y
-    spread = n * (xx + yy) - 2 * x * y
-    is_constant = spread <= CONSTANT_SHARE * n * (xx + yy)
-    ccc = np.where(is_constant, 0.0, 2 * covariance / np.where(is_constant, 1.0, spread))
+    spread, is_constant = _spread(n, x, y, xx + yy)
+    ccc = np.where(is_constant, 0.0, 2 * (n * xy - x * y) / spread)
     return np.where(n > 0, np.clip(ccc, -1, 1), np.nan)
+
+
+def concordance_gradient(moment_6: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the CCC and its derivative with respect to each of the moments.
+
+    The moments are on the first axis, of 6, as those of the derivative. It is 0 where the values
+    are constant.
+    """
+    n, x, y, xx, yy, xy = moment_6
+    spread, is_constant = _spread(n, x, y, xx + yy)
+    ccc = np.where(is_constant, 0.0, 2 * (n * xy - x * y) / spread)
+    scale = np.where(is_constant, 0.0, 1 / spread)
+    gradient_6 = np.empty_like(moment_6)
+    gradient_6[0] = scale * (2 * xy - ccc * (xx + yy))
+    gradient_6[1] = scale * 2 * y * (ccc - 1)
+    gradient_6[2] = scale * 2 * x * (ccc - 1)
+    gradient_6[3] = gradient_6[4] = -scale * ccc * n
+    gradient_6[5] = scale * 2 * n
+    return ccc, gradient_6
+
+
+def _spread(
+    n: np.ndarray, x: np.ndarray, y: np.ndarray, squares: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns n^2 times the denominator of CCC, and where it is that of constant values.
+
+    There it is 1, so that one may divide by it. `squares` is sum x^2 + sum y^2.
+    """
+    spread = n * squares - 2 * x * y
+    is_constant = spread <= CONSTANT_SHARE * n * squares
+    return np.where(is_constant, 1.0, spread), is_constant
 
 
 def pearson_from_moments(moment: np.ndarray) -> np.ndarray:
@@ -111,23 +140,6 @@ def rmse_from_moments(moment: np.ndarray) -> np.ndarray:
     n, _, _, xx, yy, xy = np.moveaxis(moment, -1, 0)
     mean_square = np.maximum(xx + yy - 2 * xy, 0) / np.where(n > 0, n, 1)
     return np.where(n > 0, np.sqrt(mean_square), np.nan)
-
-
-def concordance_gradient(moment: np.ndarray) -> np.ndarray:
-    """Returns the derivative of the CCC with respect to each of the moments of shape (..., 6).
-
-    It is 0 where the values are constant.
-    """
-    n, x, y, xx, yy, xy = np.moveaxis(moment, -1, 0)
-    spread = n * (xx + yy) - 2 * x * y
-    is_constant = spread <= CONSTANT_SHARE * n * (xx + yy)
-    zero = np.zeros_like(n)
-    of_numerator = np.stack((2 * xy, -2 * y, -2 * x, zero, zero, 2 * n), axis=-1)
-    of_spread = np.stack((xx + yy, -2 * y, -2 * x, n, n, zero), axis=-1)
-    ccc = np.where(is_constant, 0.0, concordance_from_moments(moment))
-    gradient = of_numerator - ccc[..., None] * of_spread
-    safe_spread = np.where(is_constant, 1.0, spread)
-    return np.where(is_constant[..., None], 0.0, gradient / safe_spread[..., None])
 
 
 def _moments(truth_xN: np.ndarray, predicted_xN: np.ndarray) -> np.ndarray:

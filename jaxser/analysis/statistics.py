@@ -119,10 +119,12 @@ class ConcordanceTerm:
 
     def evaluate(self, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns (ccc_Q, influence_QxS) of every draw, as bootstrap.mean_recall does."""
-        seeds, speakers, ratings, _ = self.moment_ZxSxAx6.shape
-        count = seeds * ratings
-        moment_SxK = self.moment_ZxSxAx6.transpose(1, 0, 2, 3).reshape(speakers, -1)
-        drawn_QxRx6 = (weight_QxS.astype(np.float64) @ moment_SxK).reshape(-1, count, 6)
-        ccc_Q = concordance.concordance_from_moments(drawn_QxRx6).mean(-1)
-        gradient_QxK = concordance.concordance_gradient(drawn_QxRx6).reshape(len(weight_QxS), -1)
-        return ccc_Q, gradient_QxK @ moment_SxK.T / count
+        speakers = self.speakers
+        # R are the ratings of all seeds.
+        moment_6xSxR = self.moment_ZxSxAx6.transpose(3, 1, 0, 2).reshape(6, speakers, -1)
+        drawn_6xQxR = weight_QxS.astype(np.float64) @ moment_6xSxR
+        ccc_QxR, gradient_6xQxR = concordance.concordance_gradient(drawn_6xQxR)
+        influence_QxS = np.zeros(weight_QxS.shape)
+        for gradient_QxR, moment_SxR in zip(gradient_6xQxR, moment_6xSxR):
+            influence_QxS += gradient_QxR @ moment_SxR.T
+        return ccc_QxR.mean(-1), influence_QxS / ccc_QxR.shape[1]

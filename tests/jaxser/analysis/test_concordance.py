@@ -127,9 +127,10 @@ def test_moments_of_speakers_add_up_to_those_of_all_utterances():
 def test_the_gradient_is_that_of_finite_differences():
     truth_NxA, predicted_NxA = make_ratings()
     moment_Ax6 = concordance.utterance_moments(truth_NxA, predicted_NxA).sum(0)
-    gradient_Ax6 = concordance.concordance_gradient(moment_Ax6)
+    ccc_A, gradient_6xA = concordance.concordance_gradient(moment_Ax6.T)
+    np.testing.assert_allclose(ccc_A, concordance.concordance_from_moments(moment_Ax6))
     for k in range(6):
         step_6 = 1e-4 * (np.arange(6) == k)
         higher_A = concordance.concordance_from_moments(moment_Ax6 + step_6)
         lower_A = concordance.concordance_from_moments(moment_Ax6 - step_6)
-        np.testing.assert_allclose(gradient_Ax6[:, k], (higher_A - lower_A) / 2e-4, atol=1e-8)
+        np.testing.assert_allclose(gradient_6xA[k], (higher_A - lower_A) / 2e-4, atol=1e-8)
