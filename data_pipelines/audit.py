@@ -46,6 +46,7 @@ import numpy as np
 from absl import flags
 
 from data_pipelines.errors import exit_on_user_error
+from data_pipelines.labels import has_classes
 from data_pipelines.protocols import duplicates
 from data_pipelines.protocols.audit import check_leaks, compared_parts, inspect_folds
 from data_pipelines.protocols.audit_report import (
@@ -90,7 +91,8 @@ def _print_audit() -> None:
     for warning in shortcut_warnings(findings):
         for line in textwrap.wrap(warning, MAX_COLUMNS):
             print_text(line)
-    for sentence in split.describe_left_out(config.data.labels):
+    label_space = config.data.labels if has_classes(config.task) else ''
+    for sentence in split.describe_left_out(label_space):
         print_text(sentence)
     print()
     print_parts(split.utterances, split.folds)

@@ -88,7 +88,7 @@ def train_sweep(
     """Trains program after program, group after group; returns results.json in process 0."""
     task = Task(config, programs)
     _check_data(task, programs)
-    for line in folds.describe_poor_parts(task.utterances, task.folds):
+    for line in folds.describe_poor_parts(task.utterances, task.folds, bool(task.classes)):
         distributed.log(line)
     choices = workdir.load_choices()
     workdir.save_description(task)
@@ -173,8 +173,7 @@ def _save_results(
             runs += outcome['runs']
         file = workdir.merge_predictions(len(outcomes))
         rows = predictions.read_prediction_rows(file, runs)
-        classes = [str(name) for name in task.table.classes]
-        predicted = predictions.read_predictions(rows, classes)
+        predicted = predictions.read_predictions(rows, task.classes, task.ratings)
         results = outputs.make_results(config, task, outcomes, predicted, seconds)
         workdir.save_results(results)
     distributed.wait_for_all('results.json')

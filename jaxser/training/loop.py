@@ -12,13 +12,13 @@ import tqdm
 
 from data_pipelines.batching import plan
 from jaxser import distributed
-from jaxser.analysis.metrics import classification_metrics
+from jaxser.analysis.measure import main_measure
 from jaxser.earlier import uses_earlier_defaults
 from jaxser.runs import run_label
 from jaxser.training import monitoring, outputs, parallel
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.outputs import MetricsLog
-from jaxser.training.tracking import Collected, CollectedPosteriors, EpochMetrics, SelectionRecord
+from jaxser.training.tracking import Collected, CollectedOutputs, EpochMetrics, SelectionRecord
 from jaxser.training.trainer import Group, Trainer
 from jaxser.workdir import Workdir
 
@@ -85,14 +85,15 @@ class GroupLoop:
         self.alarms = monitoring.AdversaryAlarms(
             group.runs,
             self.entropies,
-            len(self.task.table.classes),
+            len(self.task.classes),
             self.config.train.epochs,
             self.task.label_keys,
         )
         self.started = time.perf_counter() - self.record.seconds
         self.saved = time.perf_counter()
         self.steps_per_dispatch = None  # unknown before a step has been measured
-        self.posteriors = CollectedPosteriors(group.subset_fold_N)
+        self.measure = main_measure(self.config.to_dict())
+        self.collected = self._empty_outputs()
         self.representations = Collected(group.subset_fold_N)
         self.epoch_metrics = EpochMetrics(self.layout.collect, session.progress)
         self.profiler = contextlib.ExitStack()
@@ -210,6 +211,16 @@ class GroupLoop:
 
     # --- evaluation ---------------------------------------------------------------------------
 
+    def _empty_outputs(self) -> CollectedOutputs:
+        return CollectedOutputs(self.group.subset_fold_N, len(self.task.classes))
+
+    def _score_runs(self, with_confusion: bool = False) -> list[dict]:
+        """Returns the figures of every run on the part that was predicted last."""
+        figures = []
+        for n in range(len(self.group.runs)):
+            figures.append(outputs.score_part(self.task, self.collected, n, with_confusion))
+        return figures
+
     def _predict(self, variables: tuple, item: plan.Item, batch: dict) -> tuple:
         return self.trainer.predict(self.layout, variables, item, batch, self.hyper)
 
@@ -218,16 +229,15 @@ class GroupLoop:
     def _validate(self, item: plan.Item, batch: dict) -> None:
         """Scores a batch of dev; after the last batch selects, logs and saves."""
         current = (self.state.params, self.state.batch_stats)
-        _, scores = self._predict(current, item, batch)
-        self.posteriors.add_scores(item.global_row, self.layout.collect(scores))
+        _, predicted = self._predict(current, item, batch)
+        self.collected.add_outputs(item.global_row, self.layout.collect(predicted))
         if item.is_last:
             self._end_epoch()
 
     def _end_epoch(self) -> None:
         """Selects, logs and saves; raises Preempted after SIGTERM."""
-        counts = self.posteriors.confusion_matrices(self.task.table.emotion_N)
-        self.posteriors = CollectedPosteriors(self.group.subset_fold_N)
-        dev = [classification_metrics(count_CxC) for count_CxC in counts]
+        dev = self._score_runs()
+        self.collected = self._empty_outputs()
         metrics = self.epoch_metrics.finish_epoch()
         self._stop_profiler()
         self.record.mark_diverged(metrics['loss'], self.epoch * self.task.steps_per_epoch)
@@ -256,8 +266,10 @@ class GroupLoop:
         for message in self.alarms(self.epoch, rows):
             distributed.log(message)
         self.record.seconds = time.perf_counter() - self.started
-        mean_uar = np.mean([run['uar'] for run in dev])
-        self.session.progress.set_postfix_str(f'epoch {self.epoch}, dev UAR {mean_uar:.3f}')
+        mean = np.mean([run[self.measure.key] for run in dev])
+        self.session.progress.set_postfix_str(
+            f'epoch {self.epoch}, dev {self.measure.title} {mean:.3f}'
+        )
 
     def _save_if_due(self) -> None:
         """Saves a checkpoint at the last epoch, after a while, and after SIGTERM."""
@@ -294,15 +306,15 @@ class GroupLoop:
 
     def _test(self, item: plan.Item, batch: dict) -> None:
         """Scores a batch of the test part with the selected parameters."""
-        _, scores = self._predict(self.best, item, batch)
-        self.posteriors.add_scores(item.global_row, self.layout.collect(scores))
+        _, predicted = self._predict(self.best, item, batch)
+        self.collected.add_outputs(item.global_row, self.layout.collect(predicted))
 
     def _save_outcome(self) -> dict:
         """Writes and returns the outcome of the group; writes its predictions."""
         runs = self.group.runs
-        counts = self.posteriors.confusion_matrices(self.task.table.emotion_N)
-        outcome = outputs.make_outcome(runs, self.record, counts, self.entropies)
-        rows = outputs.make_prediction_rows(self.task, runs, self.posteriors, self.record)
+        tests = self._score_runs(with_confusion=True)
+        outcome = outputs.make_outcome(runs, self.record, tests, self.entropies)
+        rows = outputs.make_prediction_rows(self.task, runs, self.collected, self.record)
         self.workdir.save_outcome(self.group_number, outcome, rows)
         return outcome
 

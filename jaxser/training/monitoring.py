@@ -7,6 +7,7 @@ from datetime import timedelta
 import jax
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.batching.table import NORMALISATIONS
 from data_pipelines.protocols import audit_report, subsets
 from data_pipelines.wording import pluralize
@@ -62,7 +63,10 @@ class AdversaryAlarms:
         epochs: int,
         label_keys: list[str],
     ):
-        """`entropies` are those of each run's domains, in nats."""
+        """`entropies` are those of each run's domains, in nats.
+
+        `class_count` is the number of classes that are predicted; 0 if only ratings are.
+        """
         self.runs = runs
         self.entropies = entropies
         self.class_count = class_count
@@ -102,9 +106,17 @@ class AdversaryAlarms:
 
     def _problems(self, row: dict, entropies: dict[str, float]) -> Iterator[str]:
         """Yields what is wrong with the adversary of a run."""
-        if (row['emotion_loss'] or 0) > GUESSING_FRACTION * np.log(self.class_count):
+        if self.class_count:
+            nats = np.log(self.class_count)
+            if (row['emotion_loss'] or 0) > GUESSING_FRACTION * nats:
+                yield (
+                    'the emotion loss is that of guessing; the adversary may be too strong (lower '
+                    'lam)'
+                )
+        if row.get('rating_ccc') is not None and row['rating_ccc'] < 1 - GUESSING_FRACTION:
             yield (
-                'the emotion loss is that of guessing; the adversary may be too strong (lower lam)'
+                'the predicted ratings are no better than guessing; the adversary may be too '
+                'strong (lower lam)'
             )
         if row['reversed_over_task'] < MIN_GRADIENT_RATIO:
             has_head = any(row.get(f'{domain}_loss') is not None for domain in entropies)
@@ -127,11 +139,15 @@ def print_plan(config, task, programs: list) -> None:
     runs = task.runs
     distributed.log(
         f'{len(task.utterances)} utterances, {len(task.table.domains["speaker"])} speakers, '
-        f'classes {", ".join(task.table.classes)}; {task.protocol.title}; '
-        f'split {task.split_sha256[:12]}'
+        f'{describe_predicted(task)}; {task.protocol.title}; split {task.split_sha256[:12]}'
     )
-    for line in task.split.describe_left_out(config.data.labels):
+    for line in task.split.describe_left_out(config.data.labels if task.classes else ''):
         distributed.log(line)
+    if not task.classes:
+        distributed.log(
+            'Where classes group the utterances, as in the audit, the thirds of the scale of '
+            f'{task.ratings[0]} do: {", ".join(labels.THIRDS)}.'
+        )
     for line in task.shortages:
         distributed.log(line)
     for line in audit_report.summary_lines(task.audit):
@@ -153,6 +169,16 @@ def print_plan(config, task, programs: list) -> None:
         f'{pluralize(task.steps_per_epoch, "step")}; '
         f'{jax.device_count()} x {jax.devices()[0].device_kind}'
     )
+
+
+def describe_predicted(task) -> str:
+    """Returns what is predicted: 'classes angry, sad; ratings arousal, valence'."""
+    parts = []
+    if task.classes:
+        parts.append(f'classes {", ".join(task.classes)}')
+    if task.ratings:
+        parts.append(f'ratings {", ".join(task.ratings)}')
+    return '; '.join(parts)
 
 
 def describe_counts(task) -> str:

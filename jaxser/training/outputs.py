@@ -12,7 +12,8 @@ import numpy as np
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS
 from jaxser import distributed
-from jaxser.analysis import metrics, predictions, summary
+from jaxser.analysis import concordance, metrics, predictions, summary
+from jaxser.nn.output_head import split_outputs
 from jaxser.pretrained.extractor import states_of_local_encoder
 from jaxser.runs import (
     SYNTHETIC_CORPORA,
@@ -24,6 +25,9 @@ from jaxser.runs import (
 from jaxser.training.event_files import EventFile
 from jaxser.training.tracked_runs import TrackedRuns
 from jaxser.workdir import Workdir
+
+# The figures of dev in metrics.jsonl, which begin with `dev_` there.
+DEV_FIGURES = ('uar', 'wa', 'f1', 'ccc', 'pearson', 'rmse')
 
 
 class MetricsLog:
@@ -87,12 +91,32 @@ def _mean_scalars(rows: list[dict]) -> dict[str, float]:
     return means
 
 
+def score_part(task, collected, n: int, with_confusion: bool = False) -> dict:
+    """Returns the figures of run `n` on a part of its fold.
+
+    With classes they are uar, wa and f1, and the confusion matrix if `with_confusion`; with ratings
+    ccc, pearson and rmse, averaged over the ratings, and `ratings`, those of each. n is the number
+    of utterances. `collected` is the tracking.CollectedOutputs of the part.
+    """
+    figures = {}
+    if task.classes:
+        count_CxC = collected.confusion_matrix(n, task.table.emotion_N)
+        figures |= metrics.classification_metrics(count_CxC)
+        if with_confusion:
+            figures['confusion'] = count_CxC.tolist()
+    if task.ratings:
+        rows, rating_NxA = collected.ratings(n)
+        truth_NxA = task.table.rating_NxA[rows]
+        figures |= concordance.rating_metrics(truth_NxA, rating_NxA, task.ratings)
+    return figures
+
+
 def make_metrics_rows(
     runs: list[dict], epoch: int, epoch_metrics: dict[str, np.ndarray], dev: list
 ) -> list[dict]:
     """Returns the lines of metrics.jsonl for an epoch, one for each run.
 
-    `epoch_metrics` are metric_NxS, and `dev` the classification metrics of each run on dev. Values
+    `epoch_metrics` are metric_NxS, and `dev` the figures of each run on dev (`score_part`). Values
     that are not finite become None.
     """
     rows = []
@@ -101,8 +125,9 @@ def make_metrics_rows(
         for key, metric_NxS in epoch_metrics.items():
             row[key] = float(metric_NxS[n].mean())
         has_diverged = not np.isfinite(row['loss'])
-        for key in ('uar', 'wa', 'f1'):
-            row[f'dev_{key}'] = None if has_diverged else dev[n][key]
+        for key in DEV_FIGURES:
+            if key in dev[n]:
+                row[f'dev_{key}'] = None if has_diverged else dev[n][key]
         for key, value in row.items():
             if isinstance(value, float) and not np.isfinite(value):
                 row[key] = None
@@ -111,12 +136,12 @@ def make_metrics_rows(
 
 
 def make_outcome(
-    runs: list[dict], record, confusions: list[np.ndarray], entropies: list[dict[str, float]]
+    runs: list[dict], record, tests: list[dict], entropies: list[dict[str, float]]
 ) -> dict:
     """Returns the outcome of a group, with its runs as results.json lists them.
 
-    `record` is the tracking.SelectionRecord, `confusions` are count_CxC of the test part, and
-    `entropies` those of the domains, in nats.
+    `record` is the tracking.SelectionRecord, `tests` are the figures of the test part
+    (`score_part`), and `entropies` those of the domains, in nats.
     """
     listed = []
     for n, run in enumerate(runs):
@@ -125,15 +150,13 @@ def make_outcome(
             nothing = dict.fromkeys(('epoch', 'dev', 'test', 'selected'))
             listed.append({'hyper': run, 'status': 'nonfinite', 'step': step} | nothing)
             continue
-        test = metrics.classification_metrics(confusions[n])
-        test['confusion'] = confusions[n].tolist()
         listed.append(
             {
                 'hyper': run,
                 'status': 'ok',
                 'epoch': int(record.best_epoch[n]),
                 'dev': record.dev[n],
-                'test': test,
+                'test': tests[n],
                 'selected': record.selected[n],
                 'entropy': entropies[n],
             }
@@ -151,19 +174,20 @@ def make_results(
         runs += outcome['runs']
         group_seconds = round(outcome['seconds'], 1)
         groups.append({'runs': len(outcome['runs']), 'seconds': group_seconds})
-    classes = [str(name) for name in task.table.classes]
     training_seconds = sum(outcome['seconds'] for outcome in outcomes)
     normalise = config.data.normalise
     return {
         'protocol': ', '.join([task.protocol.title, *_protocol_notes(config, task, runs)]),
         'method': _method_of_sweep(config, runs),
+        'task': config.task,
         'corpora': list(config.data.corpora),
         'labels': config.data.labels,
         'folds': [fold.name for fold in task.folds],
         'selection': config.train.select,
         'normalisation': normalise + table.NORMALISATIONS[normalise],
         'speakers': speaker_attributes(task.utterances.text),
-        'classes': classes,
+        'classes': task.classes,
+        'ratings': list(task.ratings),
         'synthetic': not SYNTHETIC_CORPORA.isdisjoint(config.data.corpora),
         'split_sha256': task.split_sha256,
         'left_out': task.split.left_out,
@@ -176,7 +200,9 @@ def make_results(
         'steps': task.steps_per_epoch * config.train.epochs,  # of a run
         'groups': groups,
         'runs': runs,
-        'summary': summary.summary_rows(runs, predicted, config.to_dict(), len(classes)),
+        'summary': summary.summary_rows(
+            runs, predicted, config.to_dict(), len(task.classes), task.ratings
+        ),
     }
 
 
@@ -233,10 +259,12 @@ def encoder_notes(config) -> list[str]:
     return []
 
 
-def make_prediction_rows(task, runs: list[dict], posteriors, record) -> list[dict]:
-    """Returns the rows of predictions.csv: the posteriors of the tested utterances of every run.
+def make_prediction_rows(task, runs: list[dict], collected, record) -> list[dict]:
+    """Returns the rows of predictions.csv: what every run predicts of its tested utterances.
 
-    Runs that have diverged have no rows.
+    These are the posteriors of the classes, and ratings from -1 to 1. With soft labels, `vote_kl`
+    is the divergence of the posteriors from the raters' votes, in nats, '' without votes. Runs that
+    have diverged have no rows. `collected` is the tracking.CollectedOutputs of the test part.
     """
     text = task.utterances.text
     rows = []
@@ -244,19 +272,36 @@ def make_prediction_rows(task, runs: list[dict], posteriors, record) -> list[dic
         if record.nonfinite[n] >= 0:
             continue
         label = run_label(run, task.label_keys)
-        row_N, p_NxC = posteriors.get_run(n)
-        for i, p_C in zip(row_N, p_NxC):
+        row_N, x_NxO = collected.get_run(n)
+        for i, x_O in zip(row_N, x_NxO):
             row = {
                 'run': label,
                 'fold': run['fold'],
                 'utterance': text['utterance'][i],
                 'speaker': text['speaker'][i],
-                'truth': text['emotion'][i],
             }
-            for name, p in zip(task.table.classes, p_C):
-                row[str(name)] = f'{p:.9g}'
+            p_C, rating_A = split_outputs(x_O, len(task.classes))
+            if task.classes:
+                row['truth'] = text['emotion'][i]
+            for name, p in zip(task.classes, p_C):
+                row[name] = f'{p:.9g}'
+            for name, truth, rating in zip(task.ratings, task.table.rating_NxA[i], rating_A):
+                row[f'truth_{name}'] = f'{truth:.9g}'
+                row[name] = f'{rating:.9g}'
+            if task.votes_NxC is not None:
+                row[predictions.VOTE_KL] = _format_divergence(task.votes_NxC[i], p_C)
             rows.append(row)
     return rows
+
+
+def _format_divergence(votes_C: np.ndarray, p_C: np.ndarray) -> str:
+    """Returns the Kullback-Leibler divergence of a posterior from votes; '' without votes."""
+    if not votes_C.any():
+        return ''
+    is_chosen_C = votes_C > 0
+    q = votes_C[is_chosen_C].astype(float) / votes_C.sum()
+    p = np.maximum(p_C[is_chosen_C].astype(float), np.finfo(np.float32).tiny)
+    return f'{np.sum(q * np.log(q / p)):.9g}'
 
 
 def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:

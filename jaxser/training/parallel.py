@@ -144,7 +144,7 @@ class CompiledFunctions(NamedTuple):
     # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS). The state is
     # donated. Steps that are not real are skipped, and their metrics are NaN.
     train_chunk: Callable
-    # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, scores_DxRxBxC)
+    # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, outputs_DxRxBxO)
     predict_for_frames: Callable
     update_best: Callable  # (best, state, better_DxR) -> best
 

@@ -9,7 +9,7 @@ from data_pipelines.errors import UserError
 from jaxser import workdir_files
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.task import Task, load_features
-from jaxser.training.tracking import Collected, CollectedPosteriors
+from jaxser.training.tracking import Collected, CollectedOutputs
 from jaxser.training.trainer import Group, Trainer
 from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir
@@ -46,8 +46,8 @@ def restored_groups(
 
 def predict_part(
     trainer: Trainer, group: Group, variables: tuple, part: str
-) -> tuple[Collected, CollectedPosteriors]:
-    """Returns the representations and posteriors of a part of each run's fold.
+) -> tuple[Collected, CollectedOutputs]:
+    """Returns the representations, and the posteriors and ratings, of a part of each run's fold.
 
     `part` is an attribute of Fold that contains rows, such as 'dev'. The utterances are not cut.
     `variables` are (params, batch_stats) of the runs.
@@ -55,14 +55,14 @@ def predict_part(
     layout = group.layout
     hyper = layout.put_runs_on_devices(group.hyper_DxR)
     representations = Collected(group.subset_fold_N)
-    posteriors = CollectedPosteriors(group.subset_fold_N)
+    collected_outputs = CollectedOutputs(group.subset_fold_N, len(trainer.task.classes))
     items = group.evaluation_items(part, epoch=0)
     with contextlib.closing(trainer.open_feed(items)) as feed:
         for item, batch in feed:
-            z, scores = trainer.predict(layout, variables, item, batch, hyper)
+            z, outputs = trainer.predict(layout, variables, item, batch, hyper)
             representations.add(item.global_row, layout.collect(z))
-            posteriors.add_scores(item.global_row, layout.collect(scores))
-    return representations, posteriors
+            collected_outputs.add_outputs(item.global_row, layout.collect(outputs))
+    return representations, collected_outputs
 
 
 def _restore_best(trainer: Trainer, group: Group, workdir: Workdir, group_number: int) -> tuple:

@@ -18,7 +18,7 @@ class Step(NamedTuple):
 
     init: Callable[[Hyper], State]
     update: Callable[[State, Batch, Hyper], tuple[State, dict[str, jax.Array]]]
-    predict: Callable  # (params, batch_stats, batch) -> (z_BxD, scores_BxC)
+    predict: Callable  # (params, batch_stats, batch) -> (z_BxD, outputs_BxO)
 
 
 def gradient_update(loss: Callable) -> Callable:

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.batching import plan, table
 from data_pipelines.errors import UserError
 from data_pipelines.protocols import audit, enrolment, split, subsets
@@ -36,6 +37,11 @@ class Task:
         steps_per_epoch: the steps of an epoch, the same in all folds: as many as the whole training
             part needs.
         runs: the runs of all programs.
+        classes: the classes that are predicted; none for the task `ratings`, of which table.classes
+            are the thirds of a scale.
+        ratings: the names of the ratings that are predicted; none for the task `emotion`.
+        votes_NxC: the votes of raters for the classes of the table, zeros where there are none;
+            None without config.train.soft_labels.
         label_keys: the hyper-parameters by which the runs are named.
         shortages: a sentence for each value of a sweep that asks for more than the data have.
     """
@@ -49,7 +55,11 @@ class Task:
         self.protocol = Protocol(**config.protocol)
         fold_numbers = sweep.select_folds(config.sweep.fold, len(self.protocol_folds))
         self.folds = [self.protocol_folds[number] for number in fold_numbers]
+        self._has_classes = labels.has_classes(config.task)
+        self.ratings = tuple(config.data.ratings) if labels.has_ratings(config.task) else ()
         self._take_subsets(programs, config.data.order_seed)
+        classes, _ = table.index_values(self.utterances.text['emotion'])
+        self.votes_NxC = split.count_votes(config, self.utterances, classes)
         self.steps_per_epoch = plan.steps_per_epoch(self.protocol_folds, config.data.batch)
         self.table = table.ExampleTable(
             self.utterances,
@@ -57,7 +67,11 @@ class Task:
             config.data.normalise,
             config.train.balanced,
             config.data.order_seed,
+            self.ratings,
+            self.votes_NxC,
         )
+        self.classes = self.table.classes.tolist() if self._has_classes else []
+        self._check_names()
         self.audit = audit.audit_folds(
             self.utterances, self.protocol_folds, self.protocol, self.split.dropped.findings
         )
@@ -67,6 +81,15 @@ class Task:
         for program in programs:
             self.runs += sweep.make_runs(program, fold_numbers)
         self.label_keys = varying_keys(self.runs)
+
+    def _check_names(self) -> None:
+        """Raises UserError for a class with the name of a rating: columns of results have both."""
+        shared = sorted(set(self.classes) & set(self.ratings))
+        if shared:
+            raise UserError(
+                f'{shared[0]} is a class and a rating. Rename the class, by preparing the corpus '
+                'again with another --labels, or leave the rating out: --config.data.ratings.'
+            )
 
     def _take_subsets(self, programs: list[sweep.Program], seed: int) -> None:
         """Makes the folds with every subset of the training part that a run trains on."""
@@ -85,7 +108,9 @@ class Task:
         for fold in self.folds:
             for subset in run_subsets:
                 self.subset_fold_index[fold.number, subset] = len(self.subset_folds)
-                self.subset_folds.append(subsets.take_subset(self.utterances, fold, subset, seed))
+                self.subset_folds.append(
+                    subsets.take_subset(self.utterances, fold, subset, seed, self._has_classes)
+                )
 
     def make_sizes(self, config) -> Sizes:
         """Returns the sizes that the encoder and the method of a program need."""
@@ -94,6 +119,8 @@ class Task:
             emotions=len(self.table.classes),
             domains={domain: len(self.table.domains[domain]) for domain in table.DOMAINS},
             steps=self.steps_per_epoch * config.train.epochs,
+            ratings=len(self.ratings),
+            votes=self.table.most_votes,
         )
 
     def check_domain(self, domain: str) -> None:
@@ -119,14 +146,17 @@ class Task:
         """
         for fold in self.subset_folds:
             domain_N = self.table.domain_N[domain][fold.train]
-            emotion_N = self.table.emotion_N[fold.train][domain_N >= 0]
-            pairs_Px2 = np.unique(np.stack([emotion_N, domain_N[domain_N >= 0]], 1), axis=0)
+            emotion_N = self.table.emotion_N[fold.train]
+            is_compared_N = (domain_N >= 0) & (emotion_N >= 0)
+            pairs_Nx2 = np.stack([emotion_N[is_compared_N], domain_N[is_compared_N]], 1)
+            pairs_Px2 = np.unique(pairs_Nx2, axis=0)
             if np.bincount(pairs_Px2[:, 0], minlength=1).max() < 2:
                 across = METHODS_ACROSS_EMOTIONS.get(method, 'another method')
+                group = 'emotion' if self.classes else f'third of the scale of {self.ratings[0]}'
                 raise UserError(
-                    f'The training data of fold {fold.name!r} contain, for each emotion, labelled '
+                    f'The training data of fold {fold.name!r} contain, for each {group}, labelled '
                     f'utterances of only one {domain}. {method} compares utterances of one '
-                    f'emotion, so that it removes nothing. Set {across}, which uses all training '
+                    f'{group}, so that it removes nothing. Set {across}, which uses all training '
                     'utterances, or choose another config.domain.'
                 )
 

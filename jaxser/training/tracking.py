@@ -3,6 +3,10 @@
 import numpy as np
 
 from jaxser.analysis.metrics import confusion_matrix
+from jaxser.nn.output_head import split_outputs
+
+# By config.train.select, the figure of dev by which an epoch is selected.
+SELECTION_KEYS = {'best dev UAR': 'uar', 'best dev CCC': 'ccc'}
 
 
 class Collected:
@@ -30,23 +34,35 @@ class Collected:
         return rows[order], x_NxD[order]
 
 
-class CollectedPosteriors(Collected):
-    """Collects the posteriors of a part of the folds."""
+class CollectedOutputs(Collected):
+    """Collects the posteriors of C classes, then the ratings, of a part of the folds.
 
-    def add_scores(self, row_FxB: np.ndarray, scores_NxBxC: np.ndarray) -> None:
-        """Adds the posteriors, the softmax of the scores, of a batch of every fold."""
-        scores = scores_NxBxC.astype(np.float64)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        self.add(row_FxB, p / p.sum(-1, keepdims=True))
+    `get_run` returns both as the columns of one array; `split_outputs` separates them.
+    """
 
-    def confusion_matrices(self, emotion_N: np.ndarray) -> list[np.ndarray]:
-        """Returns count_CxC of every run; `emotion_N` are the classes of all utterances."""
-        matrices = []
-        for n in range(len(self.subset_fold_N)):
-            rows, p_NxC = self.get_run(n)
-            matrix = confusion_matrix(emotion_N[rows], p_NxC.argmax(-1), p_NxC.shape[-1])
-            matrices.append(matrix)
-        return matrices
+    def __init__(self, subset_fold_N: np.ndarray, classes: int):
+        """`classes` is C; it is 0 where only ratings are predicted."""
+        super().__init__(subset_fold_N)
+        self.classes = classes
+
+    def add_outputs(self, row_FxB: np.ndarray, outputs_NxBxO: np.ndarray) -> None:
+        """Adds the outputs of a batch of every fold; posteriors are the softmax of the scores."""
+        scores, ratings = split_outputs(outputs_NxBxO.astype(np.float64), self.classes)
+        if self.classes:
+            p = np.exp(scores - scores.max(-1, keepdims=True))
+            scores = p / p.sum(-1, keepdims=True)
+        self.add(row_FxB, np.concatenate([scores, ratings], axis=-1))
+
+    def confusion_matrix(self, n: int, emotion_N: np.ndarray) -> np.ndarray:
+        """Returns count_CxC of run `n`; `emotion_N` are the classes of all utterances."""
+        rows, x_NxO = self.get_run(n)
+        p_NxC, _ = split_outputs(x_NxO, self.classes)
+        return confusion_matrix(emotion_N[rows], p_NxC.argmax(-1), self.classes)
+
+    def ratings(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns row_N in ascending order and rating_NxA of run `n`."""
+        rows, x_NxO = self.get_run(n)
+        return rows, split_outputs(x_NxO, self.classes)[1]
 
 
 class EpochMetrics:
@@ -90,10 +106,11 @@ class SelectionRecord:
     """Which epoch of each run is selected, and whether the run has diverged."""
 
     def __init__(self, run_count: int):
-        self.best_uar = np.full(run_count, -1.0)
+        # The selecting figure of dev at the selected epoch; -2 is below any.
+        self.best_score = np.full(run_count, -2.0)
         self.best_epoch = np.full(run_count, -1)
         self.nonfinite = np.full(run_count, -1)  # the first step whose loss is not finite
-        self.dev = [None] * run_count  # the classification metrics of the selected epoch
+        self.dev = [None] * run_count  # the figures of dev of the selected epoch
         self.selected = [None] * run_count  # the metrics of the last step of that epoch
         self.lines = 0  # of metrics.jsonl
         self.seconds = 0.0  # of training
@@ -107,17 +124,18 @@ class SelectionRecord:
     def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
         """Records this epoch for the runs whose best it is so far; returns their mask, better_N.
 
-        The best is by UAR on dev, or always the last one, as `train_config.select` says. `epoch`
-        counts from 1.
+        The best is by UAR or CCC on dev, or always the last one, as `train_config.select` says.
+        `epoch` counts from 1.
         """
-        uar_N = np.array([metrics['uar'] for metrics in dev])
         if train_config.select == 'last epoch':
-            better_N = np.full(uar_N.shape, epoch == train_config.epochs)
+            better_N = np.full(len(dev), epoch == train_config.epochs)
         else:
+            key = SELECTION_KEYS[train_config.select]
+            score_N = np.array([metrics[key] for metrics in dev])
             is_late = epoch >= train_config.select_from * train_config.epochs
-            better_N = is_late & (uar_N > self.best_uar)
+            better_N = is_late & (score_N > self.best_score) & (self.nonfinite < 0)
+            self.best_score = np.where(better_N, score_N, self.best_score)
         better_N &= self.nonfinite < 0
-        self.best_uar = np.where(better_N, uar_N, self.best_uar)
         self.best_epoch = np.where(better_N, epoch, self.best_epoch)
         for n in np.flatnonzero(better_N):
             self.dev[n] = dev[n]
@@ -132,7 +150,10 @@ class SelectionRecord:
         return values
 
     def from_json(self, values: dict) -> None:
-        """Sets the record to that of a checkpoint."""
-        for key, value in values.items():
+        """Sets the record to that of a checkpoint; earlier versions called best_score best_uar."""
+        renamed = dict(values)
+        if 'best_uar' in renamed:
+            renamed['best_score'] = renamed.pop('best_uar')
+        for key, value in renamed.items():
             is_array = isinstance(getattr(self, key), np.ndarray)
             setattr(self, key, np.array(value) if is_array else value)

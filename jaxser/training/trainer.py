@@ -147,7 +147,7 @@ class Trainer:
     def predict(
         self, layout: parallel.Layout, variables: tuple, item: plan.Item, batch: dict, hyper: dict
     ) -> tuple:
-        """Returns (z_DxRxBxD, scores_DxRxBxC) of a batch of whole utterances.
+        """Returns (z_DxRxBxD, outputs_DxRxBxO) of a batch of whole utterances.
 
         `variables` are (params, batch_stats) of the runs, and `hyper` their hyper-parameters on the
         devices of `layout`.

@@ -15,6 +15,7 @@ from jaxser.runs import flatten
 from jaxser.training import optimizer, parallel
 
 LARGEST_SEED = 2**31 - 1  # of 32-bit integers
+MIN_RATED_EXAMPLES = 4  # of a batch; with fewer, the concordance correlation says little
 LARGEST_COUNT = 10**6  # of epochs, frames, examples: what is more is a slip, or fills the memory
 
 
@@ -87,6 +88,7 @@ def plan_programs(config) -> list[sweep.Program]:
     _check_tracker(config.track)
     programs = sweep.make_programs(config, describe_method)
     for program in programs:
+        _check_task_of_method(config, program)
         _check_masks(config, program)
         _check_model_keys(config, program)
         _check_identity_batches(config, program)
@@ -106,6 +108,7 @@ def describe_method(config) -> sweep.MethodFacts:
         has_identity_batches=method.identity,
         may_be_negative=method.may_be_negative,
         within_emotions=method.within_emotions,
+        needs_classes=method.needs_classes,
     )
 
 
@@ -126,11 +129,53 @@ def _check_values(config) -> None:
 
 def _check_task(config) -> None:
     """Raises UserError for what the chosen task cannot do."""
-    if labels.has_ratings(config.task):
-        raise UserError(f'config.task={config.task} cannot be trained yet: leave config.task out.')
-    if config.train.soft_labels:
+    if labels.has_ratings(config.task) and config.train.rating_loss == 'ccc':
+        halves = 1 if config.protocol.adapt == 'none' else 2
+        if config.data.batch // halves < MIN_RATED_EXAMPLES:
+            raise UserError(
+                f'config.train.rating_loss=ccc is computed over a batch, and of config.data.batch='
+                f'{config.data.batch} only {config.data.batch // halves} example(s) are rated. Set '
+                f'--config.data.batch={MIN_RATED_EXAMPLES * halves} or more (32 is usual), or '
+                '--config.train.rating_loss=mse.'
+            )
+    _check_soft_labels(config)
+
+
+def _check_soft_labels(config) -> None:
+    """Raises UserError for soft labels without classes, and for dropout without soft labels."""
+    if not config.train.soft_labels:
+        if config.train.annotator_dropout:
+            raise UserError(
+                f'config.train.annotator_dropout is {config.train.annotator_dropout}, and there '
+                'are no votes to drop. Set --config.train.soft_labels=True, or leave it out.'
+            )
+        return
+    if not labels.has_classes(config.task):
         raise UserError(
-            'config.train.soft_labels cannot be trained yet: leave config.train.soft_labels out.'
+            f'config.train.soft_labels are votes for classes, and config.task={config.task} has '
+            'none. Leave config.train.soft_labels out, or choose --config.task=emotion+ratings.'
+        )
+    if config.data.labels in labels.RATING_SPACES:
+        raise UserError(
+            f'config.train.soft_labels are votes for emotions, and config.data.labels='
+            f'{config.data.labels} makes classes of mean ratings. Choose another label space, or '
+            'leave config.train.soft_labels out.'
+        )
+
+
+def _check_task_of_method(config, program: sweep.Program) -> None:
+    """Raises UserError for a method that needs one class of each utterance, where there is none."""
+    if program.method.needs_classes and config.train.soft_labels:
+        raise UserError(
+            f'{program.config.method} needs one class of each utterance, and with '
+            'config.train.soft_labels its labels are the votes of raters. Choose another method, '
+            'such as dann or similarity, or leave config.train.soft_labels out.'
+        )
+    if program.method.needs_classes and not labels.has_classes(config.task):
+        raise UserError(
+            f'{program.config.method} needs the emotions as classes, and config.task={config.task} '
+            'predicts ratings only. Choose another method, such as dann or similarity, or '
+            '--config.task=emotion+ratings.'
         )
 
 

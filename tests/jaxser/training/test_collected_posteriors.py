@@ -1,26 +1,27 @@
-"""Tests of collecting the posteriors of many runs, batch by batch."""
+"""Tests of collecting the posteriors and ratings of many runs, batch by batch."""
 
 import numpy as np
+import pytest
 
 from jaxser.analysis import metrics
-from jaxser.training.tracking import CollectedPosteriors
+from jaxser.training.tracking import CollectedOutputs
 
 C = 5
 
 
 def collect(
     batches: list[np.ndarray], fold_N: np.ndarray, scores_NxUxC: np.ndarray
-) -> CollectedPosteriors:
+) -> CollectedOutputs:
     """Collects the scores of every run for the utterances of its fold.
 
     The batches are row_FxB; rows of padding have scores too.
     """
-    posteriors = CollectedPosteriors(fold_N)
+    posteriors = CollectedOutputs(fold_N, C)
     for row_FxB in batches:
         scores = []
         for scores_UxC, fold in zip(scores_NxUxC, fold_N):
             scores.append(scores_UxC[row_FxB[fold]])
-        posteriors.add_scores(row_FxB, np.stack(scores))
+        posteriors.add_outputs(row_FxB, np.stack(scores))
     return posteriors
 
 
@@ -55,7 +56,21 @@ def test_the_confusion_matrices_are_those_of_each_run():
     predicted_NxU = np.array([[0, 1, 2, 3], [1, 1, 1, 1]])
     batches = [np.array([[3, 0]]), np.array([[1, 2]])]
     posteriors = collect(batches, np.zeros(2, int), np.eye(C)[predicted_NxU])
-    matrices = posteriors.confusion_matrices(emotion_U)
-    for count_CxC, predicted_U in zip(matrices, predicted_NxU, strict=True):
+    for n, predicted_U in enumerate(predicted_NxU):
+        count_CxC = posteriors.confusion_matrix(n, emotion_U)
         expected_CxC = metrics.confusion_matrix(emotion_U, predicted_U, C)
         np.testing.assert_array_equal(count_CxC, expected_CxC)
+
+
+@pytest.mark.parametrize('classes', [0, C])
+def test_ratings_follow_the_posteriors_and_are_not_changed(classes):
+    """Of the outputs, the scores become posteriors. Without classes all outputs are ratings."""
+    random = np.random.default_rng(1)
+    outputs_NxBxO = np.float32(random.uniform(-1, 1, (1, 3, classes + 2)))
+    collected = CollectedOutputs(np.zeros(1, int), classes)
+    collected.add_outputs(np.array([[4, 1, -1]]), outputs_NxBxO)
+    row_U, rating_UxA = collected.ratings(0)
+    np.testing.assert_array_equal(row_U, [1, 4])
+    np.testing.assert_array_equal(rating_UxA, outputs_NxBxO[0, [1, 0], classes:])
+    p_UxC = collected.get_run(0)[1][:, :classes]
+    np.testing.assert_allclose(p_UxC.sum(-1), np.sign(classes))

@@ -25,9 +25,31 @@ def test_the_best_epoch_on_dev_is_selected_run_by_run():
     assert select(record, BEST, 3, 0.5, 0.6) == [False, True]
     assert select(record, BEST, 4, 0.6, 0.2) == [True, False]
     assert record.best_epoch.tolist() == [4, 3]
-    assert record.best_uar.tolist() == [0.6, 0.6]
+    assert record.best_score.tolist() == [0.6, 0.6]
     assert record.dev == [{'uar': 0.6}, {'uar': 0.6}]
     assert record.selected == [{'loss': 0 + 4}, {'loss': 1 + 3}]
+
+
+def test_ratings_are_selected_by_their_concordance():
+    """Not by another figure; it may be negative, and in an epoch not defined."""
+    record = SelectionRecord(1)
+    train = SimpleNamespace(select='best dev CCC', select_from=0.0, epochs=4)
+    metrics = {'loss': np.zeros((1, 2))}
+    dev = [{'ccc': value, 'uar': uar} for value, uar in ((-0.5, 0.9), (-0.4, 0.1), (np.nan, 1.0))]
+    selected = [record.select_epoch(train, n, [figures], metrics) for n, figures in enumerate(dev)]
+    assert np.concatenate(selected).tolist() == [True, True, False]
+    assert record.dev == [{'ccc': -0.4, 'uar': 0.1}]
+
+
+def test_the_record_of_an_earlier_version_is_continued():
+    """It called the best score best_uar."""
+    record = SelectionRecord(2)
+    select(record, BEST, 2, 0.5, 0.4)
+    values = record.to_json()
+    values['best_uar'] = values.pop('best_score')
+    again = SelectionRecord(2)
+    again.from_json(values)
+    assert again.to_json() == record.to_json()
 
 
 def test_the_last_epoch_is_selected_if_configured():
