@@ -190,7 +190,7 @@ class Curve:
         self.speakers, self.speaker_N = np.unique(
             task.utterances.text['speaker'], return_inverse=True
         )
-        self.measure = main_measure(config_to_dict(config))
+        self.main_measure = main_measure(config_to_dict(config))
         self.sources = list_sources(task.classes)
         # Mean numbers of enrolled utterances of a tested speaker, of each draw and group.
         self.utterances: dict[Key, list[float]] = {}
@@ -266,7 +266,7 @@ class Curve:
         for CCC moment_SxAx6. The first of the last axis is a number of utterances in both.
         """
         p_NxC, rating_NxA = split_outputs(output_NxO, len(self.task.classes))
-        if self.measure == CCC:
+        if self.main_measure == CCC:
             return self._sum_ratings(rows, rating_NxA)
         truth_N = self.task.table.emotion_N[rows]
         count_SxCx2 = np.zeros((len(self.speakers), p_NxC.shape[1], 2), np.int32)
@@ -338,7 +338,7 @@ class Curve:
 
     def _make_statistics(self, sums: np.ndarray) -> bootstrap.Statistics:
         """Returns the statistics of a draw; the first axis of the sums is that of the seeds."""
-        if self.measure == CCC:
+        if self.main_measure == CCC:
             return ConcordanceStatistics(sums)
         total_ZxSxC, correct_ZxSxC = np.moveaxis(sums, -1, 0)
         return enrolment.RecallCounts(correct_ZxSxC, total_ZxSxC[0])

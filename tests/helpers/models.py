@@ -9,6 +9,7 @@ import numpy as np
 from helpers import tiny_config
 
 from data_pipelines.features import log_mel, speaker_offset
+from data_pipelines.labels import has_classes, has_ratings
 from jaxser import plugins
 from jaxser.interfaces import Sizes
 from jaxser.serving.model import (
@@ -41,12 +42,15 @@ def make_hyper() -> dict[str, np.ndarray]:
 def make_random_model(**keys) -> tuple[step.Step, Model]:
     """Returns the step and a model of two runs, as if trained: no statistic has its first value.
 
-    `keys` change the configuration.
+    `keys` change the configuration. With the task `ratings` it predicts those of the configuration.
     """
     config = tiny_config.get_config()
     config.update_from_flattened_dict({'model.channels': (3, 4)} | keys)
-    encoder, method = plugins.make_method(config, SIZES)
-    run_step = step.make_step(encoder, method, SIZES, config.train)
+    sizes = SIZES
+    if has_ratings(config.task):
+        sizes = SIZES._replace(ratings=len(config.data.ratings))
+    encoder, method = plugins.make_method(config, sizes)
+    run_step = step.make_step(encoder, method, sizes, config.train)
     state = jax.eval_shape(jax.vmap(run_step.init), make_hyper())
     random = np.random.default_rng(0)
 
@@ -56,7 +60,7 @@ def make_random_model(**keys) -> tuple[step.Step, Model]:
     shapes = {'params': state.params, 'batch_stats': state.batch_stats}
     arrays = jax.tree.map(random_array, shapes)
     arrays['params'] = jax.tree.map(lambda x: 4 * x - 2, arrays['params'])
-    return run_step, Model(make_metadata(config), arrays)
+    return run_step, Model(make_metadata(config, sizes), arrays)
 
 
 def make_enrolment_model(**keys) -> Model:
@@ -86,7 +90,7 @@ def make_enrolment_model(**keys) -> Model:
 
 def make_metadata(config, sizes: Sizes = SIZES) -> dict:
     """Returns what prediction reads of model.json; every utterance has its own statistics."""
-    return {
+    metadata = {
         'config': json.loads(config.to_json()),
         'classes': ['angry', 'sad'],
         'sizes': sizes._asdict(),
@@ -95,6 +99,12 @@ def make_metadata(config, sizes: Sizes = SIZES) -> dict:
         'normalisation': 'utterance',
         'synthetic': False,
     }
+    if has_ratings(config.task):
+        metadata |= {'task': config.task, 'ratings': list(config.data.ratings)}
+    if not has_classes(config.task):
+        metadata['classes'] = []
+        del metadata['calibration']
+    return metadata
 
 
 def write_model(folder: Path, model: Model) -> Path:
@@ -129,7 +139,7 @@ def make_batches(shapes: tuple[tuple[int, int], ...]) -> dict[str, np.ndarray]:
 
 
 def predict_batches(predictor: Predictor, batches: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns p_BxC of each batch as jaxser.predict computes it, without the garbage."""
+    """Returns output_BxO of each batch as jaxser.predict computes it, without the garbage."""
     posteriors = []
     for n in range(len(batches) // 2):
         utterances = []
