@@ -20,6 +20,7 @@ Shapes: N utterances, S speakers, A ratings.
 
 import numpy as np
 
+MOMENTS = 6
 # A variance that is smaller than this share of the mean square is that of constant values: ten
 # times what rounding leaves.
 CONSTANT_SHARE = 1e-14

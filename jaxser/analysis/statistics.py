@@ -121,7 +121,9 @@ class ConcordanceTerm:
         """Returns (ccc_Q, influence_QxS) of every draw, as bootstrap.mean_recall does."""
         speakers = self.speakers
         # R are the ratings of all seeds.
-        moment_6xSxR = self.moment_ZxSxAx6.transpose(3, 1, 0, 2).reshape(6, speakers, -1)
+        moment_6xSxR = self.moment_ZxSxAx6.transpose(3, 1, 0, 2).reshape(
+            concordance.MOMENTS, speakers, -1
+        )
         drawn_6xQxR = weight_QxS.astype(np.float64) @ moment_6xSxR
         ccc_QxR, gradient_6xQxR = concordance.concordance_gradient(drawn_6xQxR)
         influence_QxS = np.zeros(weight_QxS.shape)
