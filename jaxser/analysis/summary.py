@@ -305,11 +305,16 @@ def _deviation(values: list[float]) -> float | None:
 
 
 def _mean_divergence(pooled: list[RunPredictions]) -> float | None:
-    """Returns the mean divergence from the votes; None where it was not written."""
-    divergences = [seed.vote_kl_N for seed in pooled]
-    if any(divergence_N is None for divergence_N in divergences):
-        return None
-    return float(np.mean([divergence_N.mean() for divergence_N in divergences]))
+    """Returns the mean divergence from the votes of the utterances that have some.
+
+    It is None where there is no such utterance, and where the divergence was not written.
+    """
+    means = []
+    for seed in pooled:
+        if seed.vote_kl_N is None or np.isnan(seed.vote_kl_N).all():
+            return None
+        means.append(np.nanmean(seed.vote_kl_N))
+    return float(np.mean(means))
 
 
 def _compare(summary: SettingSummary, plain: SettingSummary) -> None:

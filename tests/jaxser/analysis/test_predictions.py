@@ -102,6 +102,12 @@ def test_classes_and_ratings_are_read_together():
     np.testing.assert_array_equal(pooled.vote_kl_N, [0.5, 0.5])
 
 
+def test_an_utterance_without_votes_has_no_divergence_from_them():
+    row = RATING_ROW | {'truth': 'B', 'A': '0.2', 'B': '0.8', 'vote_kl': ''}
+    (columns,) = read_predictions([row], ['A', 'B']).values()
+    assert np.isnan(columns.vote_kl_N).all()
+
+
 def test_columns_of_pooled_predictions_may_be_missing():
     (columns,) = read_predictions([RATING_ROW], [], ['valence']).values()
     pooled = pool_predictions([columns, columns])
@@ -116,7 +122,7 @@ def test_columns_of_pooled_predictions_may_be_missing():
         ('truth_valence', '1.5', 'a rating that is not from -1 to 1'),
         ('valence', '', 'a cell that cannot be used'),
         ('vote_kl', 'inf', 'a vote_kl that is not finite'),
-        ('vote_kl', '', 'a cell that cannot be used'),
+        ('vote_kl', 'x', 'a cell that cannot be used'),
     ],
 )
 def test_what_is_no_rating_is_refused(column, cell, reason):

@@ -281,10 +281,12 @@ def make_rating_sweep(*settings: tuple[dict, float]) -> tuple[list[dict], Predic
             shape = (len(classes.speaker_N), len(RATINGS))
             truth_NxA = np.random.default_rng(fold).normal(0, 0.3, shape)
             error_NxA = np.random.default_rng([seed, fold, 9]).normal(0, noise, shape)
+            divergence_N = np.full(len(truth_NxA), noise + seed)
+            divergence_N[:5] = np.nan  # without votes
             predictions = classes._replace(
                 truth_NxA=truth_NxA,
                 rating_NxA=truth_NxA + error_NxA,
-                vote_kl_N=np.full(len(truth_NxA), noise + seed),
+                vote_kl_N=divergence_N,
             )
             predicted[run_label(hyper, label_keys), fold] = predictions
             test = concordance.rating_metrics(truth_NxA, predictions.rating_NxA, RATINGS)
@@ -352,5 +354,6 @@ def test_the_divergence_from_votes_is_averaged_over_utterances_and_seeds(soft_la
     config = {'method': 'dann', 'speaker_norm': 'tap', 'train': {'soft_labels': soft_labels}}
     (row,) = summary.summary_rows(runs, predicted, config, len(CLASSES))
     assert row.get('vote_kl') == (pytest.approx(0.8) if soft_labels else None)
+    assert ('vote_kl' in row) == soft_labels
     assert summary.swept_keys(row) == ['lam']
     assert 'ccc' not in row
