@@ -10,6 +10,10 @@ def load(folder, **options):
     Examples:
       >>> jaxser.load('runs/dann_demo').predict(wave, 16_000)['posterior']
 
+      A model of ratings (config.task=ratings) predicts numbers from -1 to 1:
+
+      >>> jaxser.load('runs/msp_ratings').predict(wave, 16_000)['arousal']
+
       With a model that was trained with config.data.normalise=speaker_enrolled, a few recordings of
       a speaker, without labels, improve the predictions for that speaker:
 
@@ -60,7 +64,8 @@ def results(workdir):
     """Returns the runs of a finished sweep as a pandas.DataFrame, one row each.
 
     The columns are the swept keys and the other hyper-parameters (`seed` and `fold` among them),
-    the results on dev and test (`dev_uar`, `uar`, `wa`, `f1`), and the leakage, if it was measured:
+    the results on dev and test (`dev_uar`, `uar`, `wa`, `f1`; for ratings `dev_ccc`, `ccc`,
+    `pearson` and `rmse`), and the leakage, if it was measured:
     `speaker_strongest` is the recall of the strongest attacker, `speaker_chance` that of guessing,
     and `unseen_speaker_strongest` the recall for unseen speakers.
     """

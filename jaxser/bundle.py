@@ -4,10 +4,11 @@
       [--data data] [--upstream FOLDER] [--carry_upstream] [--setting "dann, lam = 0.3"]
 
 Training does this at its end; the command is for a sweep without a model, or to save another
-setting. It takes the setting with the best mean dev UAR (a setting is what was swept, without seed
-and fold) or that of --setting, and all its runs that did not diverge. The model averages their
-posteriors. Each run was trained without some of the speakers, so the average has no dev part of its
-own: its results and its temperature are those of the single runs.
+setting. It takes the setting with the best mean dev UAR, or dev CCC for ratings (a setting is what
+was swept, without seed and fold), or that of --setting, and all its runs that did not diverge. The
+model averages their posteriors and ratings. Each run was trained without some of the speakers, so
+the average has no dev part of its own: its results and its temperature are those of the single
+runs. Ratings have no temperature.
 
 model.safetensors   params/..., batch_stats/... and, under `global` normalisation, mean and scale;
                     under `speaker_enrolled` also prior/..., from which the offset of a speaker is
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument(
         '--setting',
         help='save this setting, e.g. "dann, lam = 0.3", as the page writes it (default: that with '
-        'the best dev UAR)',
+        'the best dev UAR, or dev CCC for ratings)',
     )
     arguments = parser.parse_args()
     distributed.configure_jax()

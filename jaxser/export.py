@@ -9,6 +9,8 @@ posterior.stablehlo             (mel_BxTxM float16, frames_B int32) -> posterior
                                 from 1 up, as jax.export writes it; includes the weights
                                 speaker_offset_RxP is a third input of models in which speakers can
                                 be enrolled (config.data.normalise=speaker_enrolled)
+outputs.stablehlo               in its place, for a model of ratings: returns {'rating_BxA': ...},
+                                from -1 to 1, and 'posterior_BxC' too if the model has classes
 README.md                       the model card (jaxser/serving/model_card.py)
 saved_model/                    with --saved_model: the same function for TensorFlow
 
