@@ -22,6 +22,7 @@ Shapes: Z seeds, S speakers, C classes, Q draws. count_ZxSxCxC are confusion mat
 truth, columns the prediction.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -217,10 +218,23 @@ def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray
 
 def _studentised_distances(terms: tuple, value: float, draws: int) -> np.ndarray:
     """Returns |draw - value| / (error of the draw), for the draws in which speakers differ."""
-    weight_QxS = bootstrap_weights(terms[0].speakers, draws)
-    value_Q, error_Q = _values_and_errors(terms, weight_QxS)
-    varied_Q = error_Q > ZERO_TOLERANCE
-    return np.abs(value_Q - value)[varied_Q] / error_Q[varied_Q]
+    distances = []
+    for weight_QxS in _weight_blocks(terms[0].speakers, draws):
+        value_Q, error_Q = _values_and_errors(terms, weight_QxS)
+        varied_Q = error_Q > ZERO_TOLERANCE
+        distances.append(np.abs(value_Q - value)[varied_Q] / error_Q[varied_Q])
+    return np.concatenate(distances)
+
+
+def _weight_blocks(speakers: int, draws: int) -> Iterator[np.ndarray]:
+    """Yields what `bootstrap_weights` returns, DRAWS rows at a time.
+
+    All rows of 1,000 speakers would take some GB.
+    """
+    random = np.random.default_rng(0)
+    for start in range(0, draws, DRAWS):
+        count = min(DRAWS, draws - start)
+        yield random.multinomial(speakers, np.full(speakers, 1 / speakers), count)
 
 
 def measure_estimate(statistics: Statistics) -> Estimate:

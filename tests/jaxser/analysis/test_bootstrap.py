@@ -259,3 +259,10 @@ def test_a_small_p_value_may_survive_many_comparisons():
 
     assert p_value(0.2) * 104 < 0.01
     assert round(p_value(0.002) * (bootstrap.DRAWS + 1), 6).is_integer()
+
+
+def test_blocks_of_draws_are_the_same_draws():
+    whole = bootstrap.bootstrap_weights(7, 5_000)
+    blocks = list(bootstrap._weight_blocks(7, 5_000))
+    assert list(map(len, blocks)) == [2_000, 2_000, 1_000]
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
