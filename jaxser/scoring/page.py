@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from data_pipelines.tasks import BenchmarkTask
@@ -44,6 +45,7 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.leakage_figure import LeakageRow, draw_leakage_rows
+from jaxser.reporting.rating_sections import MAX_POINTS, RatedPanel, draw_rated_panel
 from jaxser.reporting.verdict import is_significant
 from jaxser.scoring.evidence import SENTENCE_KIND, Evidence, Task
 from jaxser.scoring.results_file import CLASS_COLUMNS, RATING_COLUMNS, other_cells, system_cells
@@ -204,7 +206,33 @@ def ratings_section(task: Task, evidence: Sequence[Evidence]) -> Section | None:
             cells_by_row.append(cells)
     body = cells_table('Each rating', cells_by_row)
     body += html_paragraph('RMSE: root mean squared error, on the scale of the truth.')
+    pictures = _rated_pictures(task, evidence)
+    if pictures:
+        body += html_figures(
+            f'Predicted against rated values, all folds and seeds; at most {MAX_POINTS} points are '
+            'shown. Dotted: equal. Orange: the least-squares line, which is flatter where '
+            'predictions stay near their mean.',
+            pictures,
+        )
     return Section('ratings', 'Ratings', body)
+
+
+def _rated_pictures(task: Task, evidence: Sequence[Evidence]) -> list[Picture]:
+    """Returns predicted against rated values; [] for a truth on a scale of its own."""
+    truth_NxA = task.truth.rating_NxA(task.ratings)
+    if np.abs(truth_NxA).max() > 1:
+        return []
+    pictures = []
+    for system in evidence[:MAX_DRAWN_SYSTEMS]:
+        seeds = len(system.predictions.seeds)
+        for a, name in enumerate(task.ratings):
+            ccc = system.row['ratings'][name]['ccc']
+            title = '\n'.join(textwrap.wrap(f'{system.name}, {name}: CCC {ccc:.3f}', 40))
+            predicted_N = system.predictions.rating_ZxNxA[:, :, a].ravel()
+            panel = RatedPanel(title, np.tile(truth_NxA[:, a], seeds), predicted_N)
+            alt = f'Predicted against rated {name} of {system.name}'
+            pictures.append(Picture(alt, draw_rated_panel, (panel,)))
+    return pictures
 
 
 def leakage_section(evidence: Sequence[Evidence], reference: str) -> Section | None:
