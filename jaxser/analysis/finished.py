@@ -59,7 +59,7 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
         results = files.read_json('results.json', RESULTS)
         _check_results(path / 'results.json', results)
         predictions = read_predictions(
-            open_predictions(path), results['classes'], results.get('ratings', [])
+            open_predictions(path), results['classes'], results.get('ratings') or []
         )
         finished = [run['hyper'] for run in results['runs'] if run['status'] == 'ok']
         label_keys = varying_keys(summary.collect(results['runs'], 'hyper'))
@@ -75,7 +75,7 @@ def _check_results(file, results: dict) -> None:
     """Raises UserError if numbers in results.json contradict each other."""
     runs = len(results['runs'])
     in_groups = sum(group['runs'] for group in results['groups'])
-    classes, ratings = results['classes'], results.get('ratings', [])
+    classes, ratings = results['classes'], results.get('ratings') or []
     if runs == 0 or in_groups != runs:
         raise damaged(file, f'it has {runs} runs, and its groups have {in_groups}')
     names = [*classes, *ratings]
@@ -113,7 +113,7 @@ class SweepAnalysis:
         self.predictions = finished_sweep.predictions
         self.runs = finished_sweep.results['runs']
         self.classes = finished_sweep.results['classes']
-        self.ratings = finished_sweep.results.get('ratings', [])
+        self.ratings = finished_sweep.results.get('ratings') or []
         self.measure = main_measure(self.config)
         self.rows = summary.summary_rows(
             self.runs, self.predictions, self.config, len(self.classes), self.ratings

@@ -65,7 +65,7 @@ def _condition(sweep: FinishedSweep) -> tuple:
     return (
         results['split_sha256'],
         results['classes'],
-        results.get('ratings', []),
+        results.get('ratings') or [],
         main_measure(config),
         {run['hyper']['fold'] for run in results['runs']},
         config['data'].get('upstream'),
