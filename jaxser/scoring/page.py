@@ -130,7 +130,8 @@ def _answer_item(task: Task, system: Evidence, reference: str) -> Markup:
             leaks.append(f'{question_title(question)} {format_leakage(answer)}, chance {chance}')
     leakage = f'Leakage: {"; ".join(leaks)}.' if leaks else ''
     return Markup(
-        '<li class={}><a href="#systems">{}</a> <strong>{} {}</strong><br>{}<br>{}</li>\n'
+        '<li class={}><a href="#systems">{}</a> <strong>{} {}</strong><div>{}</div><div>{}</div>'
+        '</li>\n'
     ).format(status, system.name, value, interval, verdict, leakage)
 
 

@@ -150,7 +150,8 @@ def other_cells(task: Task, system: Evidence) -> list[tuple[str, str]]:
     cells.append(('ECE', format_number(calibration.get('ece'))))
     cells.append(('NLL', format_number(calibration.get('nll'))))
     cells.append(('KL to votes', format_number(row['vote_kl'])))
-    cells.append((f'{title}, mean of folds', format_number(row[f'{key}_folds'])))
+    by_fold = row[f'{key}_folds'] if len(system.folds) > 1 else None
+    cells.append((f'{title}, mean of folds', format_number(by_fold)))
     cells.append((f'{title}, ± seeds', format_number(row[f'{key}_sd_seeds'])))
     cells.append(('seeds', str(row['seeds'])))
     return cells
