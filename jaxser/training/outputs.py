@@ -220,11 +220,23 @@ def _protocol_notes(config, task, runs: list[dict]) -> list[str]:
     notes = [*_enrolment_notes(config, runs), *encoder_notes(config)]
     if config.data.only:
         notes.append(f'only {config.data.only}')
+    if config.train.soft_labels:
+        notes.append(_describe_soft_labels(config, task.split.undecided))
     if config.data.normalise == 'speaker_transductive':
         notes.append('normalised by the tested audio too (transductive)')
     for kind in task.audit['leaks']:
         notes.append(f'LEAK OF {kind.upper()} ALLOWED')
     return notes
+
+
+def _describe_soft_labels(config, undecided: int) -> str:
+    """Returns the note on training by votes; `undecided` utterances have no class."""
+    note = "trained on the raters' votes"
+    if config.train.annotator_dropout:
+        note += f', {config.train.annotator_dropout:g} of them dropped at random'
+    if undecided:
+        note += f' ({undecided} utterances without one class among them)'
+    return note
 
 
 def _enrolment_notes(config, runs: list[dict]) -> list[str]:
