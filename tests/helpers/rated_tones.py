@@ -48,10 +48,14 @@ def prepare(folder: Path) -> None:
 
 
 def train(path: Path, data: Path, task: str, **keys) -> None:
-    """Trains a sweep of one run a fold for a task in `path`, and bundles its model."""
+    """Trains a sweep of one run a fold for a task in `path`, and bundles its model.
+
+    `keys` change the configuration.
+    """
     config = tiny_config.get_config()
     settings = {'data.dir': str(data), 'data.ratings': RATINGS, 'task': task}
-    config.update_from_flattened_dict(settings | {'train.select': 'best dev CCC'} | keys)
+    settings |= {'train.select': 'best dev CCC', 'train.epochs': 2, 'method': 'dann'}
+    config.update_from_flattened_dict(settings | keys)
     config.sweep.lam = (0.5,)
     experiment.run_experiment(config, path)
     bundling.bundle_model(path)
