@@ -6,10 +6,10 @@ Pearson  correlation coefficient, which ignores scale and offset
 RMSE     root of the mean squared error, in units of the ratings
 
 Variances and the covariance are divided by the number of utterances, not by one less. So do
-audEERING's library (audmetric.concordance_cc) and the baseline of the MSP-Podcast challenges of
-2024 and 2025 (github.com/msplabresearch/MSP-Podcast_Challenge, utils/loss_manager.py). Ratings of
-MSP-Podcast are compared by CCC in Wagner et al. 2023 (doi:10.1109/TPAMI.2023.3263585); the
-challenges rank systems by its mean over arousal, valence and dominance.
+audEERING's library (audmetric.concordance_cc) and the baseline of the challenge on MSP-Podcast at
+Odyssey 2024 (github.com/msplabresearch/MSP-Podcast_Challenge, utils/loss_manager.py). Systems are
+compared by CCC in Wagner et al. 2023 (doi:10.1109/TPAMI.2023.3263585), and by its mean over
+arousal, valence and dominance in the challenge at Interspeech 2025 (Naini et al.).
 
 A measure that is undefined because values are constant is 0; without utterances it is NaN.
 
