@@ -9,7 +9,7 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap, enrolment, summary
 from jaxser.analysis.adversary import COLLAPSED_HINT
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low, question_title
-from jaxser.analysis.measure import CCC, UAR
+from jaxser.analysis.measure import CCC, UAR, Measure
 from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_clear
 from jaxser.reporting.formats import (
@@ -136,11 +136,18 @@ def _other_cells(results: dict, row: dict) -> list[tuple[str, str]]:
     if results.get('ratings'):
         cells.append(('Pearson', format_number(row['pearson'], '.3f')))
         cells.append(('RMSE', format_number(row['rmse'], '.3f')))
-    for measure in (UAR, CCC) if results['classes'] and results.get('ratings') else ():
-        if measure != find_target(results).measure:
-            cells.append((measure.title, format_number(row[measure.key], '.3f')))
+    other = _other_measure(results)
+    if other:
+        cells.append((other.title, format_number(row[other.key], '.3f')))
     cells.append(('KL of\nvotes', format_number(row.get('vote_kl'), '.3f')))
     return cells
+
+
+def _other_measure(results: dict) -> Measure | None:
+    """Returns the measure that is not the main one, of a sweep that predicts both kinds."""
+    if not results['classes'] or not results.get('ratings'):
+        return None
+    return UAR if find_target(results).measure == CCC else CCC
 
 
 def _format_ends(ci95: tuple[float, float] | None, number_format: str) -> str:
@@ -190,6 +197,9 @@ def _measure_legend(
     if results['method'] == 'speaker_norm snp':
         plain = "lam = 0, SNP's layer without its ascent"
     others = []
+    other = _other_measure(results)
+    if other:
+        others.append(f'{other.title}: {define_measure(other)}.')
     if results['classes']:
         others.append('WA: accuracy, folds pooled.')
     if results.get('ratings'):

@@ -235,6 +235,19 @@ def test_the_terminal_shows_ccc(tmp_path, no_figures, capsys):
     assert (tmp_path / 'w' / 'sweep.png').exists()
 
 
+@pytest.mark.parametrize(('select', 'other'), [('best dev CCC', UAR), ('last epoch', CCC)])
+def test_the_terminal_shows_both_measures_of_both_tasks(
+    tmp_path, no_figures, capsys, select, other
+):
+    results = write_sweep(tmp_path / 'w', 'emotion+ratings', select=select, probed=False)
+    terminal.print_results(results | {'method': 'dann'}, epath.Path(tmp_path / 'w'))
+    shown = capsys.readouterr().out
+    definition = {UAR: 'mean recall over classes', CCC: CCC.definition}[other]
+    assert f'{other.title}: {definition}. WA: accuracy' in shown
+    assert f'│ {results["summary"][2][other.key]:.3f} │' in shown
+    assert (tmp_path / 'w' / 'confusion.png').exists()
+
+
 def test_the_curve_begins_at_a_chance_of_0(tmp_path):
     results = write_sweep(tmp_path / 'w', probed=False) | {'method': 'dann'}
     (panel,) = curve.curve_panels(results)
