@@ -120,6 +120,16 @@ def test_a_difference_is_of_pairs():
     assert (loss.value, loss.p) == pytest.approx((-gain.value, gain.p))
 
 
+def test_the_interval_of_a_difference_is_wider_the_fewer_speakers_there_are():
+    """By sqrt(S / (S - 1)), as the simulations ask for; not that of a difference in UAR."""
+    statistics, reference = make_statistics(seeds=1), make_statistics(seeds=2)
+    terms = (statistics.term(), reference.term(sign=-1))
+    low, high = bootstrap.bootstrap_estimate(*terms).ci95
+    wide_low, wide_high = bootstrap.difference_estimate(statistics, reference).ci95
+    assert wide_high - wide_low == pytest.approx((high - low) * np.sqrt(8 / 7))
+    assert bootstrap.difference_factor(UAR, 8) == 1
+
+
 def test_perfect_predictions_have_an_interval_without_width():
     speaker_N, truth_NxA, _ = make_predictions()
     moment_SxAx6 = concordance.speaker_moments(speaker_N, truth_NxA, truth_NxA)
