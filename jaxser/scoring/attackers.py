@@ -1,8 +1,8 @@
 """Attackers of scikit-learn: classifiers that try to recognise a speaker from a representation.
 
 They are stand-ins for those of jaxser/probing/attackers, which need JAX: of the same kinds, with
-settings that are chosen on the validation rows by the mean recall, and then fitted on the fitting
-and the validation rows together. All classes have the same weight.
+settings that are chosen on the validation rows by the calibrated cross-entropy, and then fitted on
+the fitting and the validation rows together. All classes have the same weight.
 
 Shapes: N known examples, T tested examples, D dimensions.
 """
@@ -14,18 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxser.analysis import metrics
-
 # The settings that are tried. Of equally good ones the first is taken.
 INVERSE_PENALTIES = (0.003, 0.1, 3.0, 100.0)  # logistic regression: C
 NEIGHBOURS = (1, 3, 5, 10, 20)
 DISTANCES = ('euclidean', 'cosine')
-SOFT_MARGINS = (1.0, 10.0, 100.0)  # support vectors: C
-BANDWIDTHS = (0.25, 1.0, 4.0)  # gamma times the number of dimensions
+# Kernel ridge regression: bandwidths in typical squared distances, and penalties.
+BANDWIDTHS = (1.5, 0.5, 4.5)
+RIDGES = (1e-2, 1e-3, 1e-1)
 WEIGHT_DECAYS = (1e-4, 1e-1, 10.0)  # multilayer perceptron: alpha
 HIDDEN_WIDTH = 64
 MAX_ITERATIONS = 100
-MAX_PAIRED_EXAMPLES = 2048  # on which support vectors are fitted; more take too long
+MIN_POSTERIOR = 1e-4  # of nearest neighbours, which give 0 to a class without a neighbour
+ABSENT_CLASS_SCORE = -1e9
+# Scores are multiplied by the best of these on the validation rows, before they are compared.
+SHARPNESS = tuple(0.01 * 10 ** (n / 5) for n in range(21))
+MAX_PAIRED_EXAMPLES = 2048  # on which kernel ridge regression is fitted; more take too long
 
 
 class Examples(NamedTuple):
@@ -57,12 +60,11 @@ def predict_tested(examples: Examples) -> dict[str, np.ndarray]:
     from threadpoolctl import threadpool_limits
 
     examples = standardise(examples)
-    dimensions = examples.fit_NxD.shape[1]
     with threadpool_limits(1):  # products of small matrices are slower with several threads
         return {
             'linear': _fit_best(examples, list(map(_linear, INVERSE_PENALTIES))),
             'mlp': _fit_best(examples, list(map(_network, WEIGHT_DECAYS))),
-            'rbf': _fit_best(_first_examples(examples), _support_vectors(dimensions)),
+            'rbf': _fit_best(_first_examples(examples), _kernel_classifiers(examples)),
             'knn': _fit_best(examples, _neighbours(len(examples.fit_NxD))),
         }
 
@@ -88,14 +90,31 @@ def _network(weight_decay: float):
     )
 
 
-def _support_vectors(dimensions: int) -> list:
-    from sklearn.svm import SVC
+class KernelClassifier(NamedTuple):
+    """Kernel ridge regression on one-hot labels with a Gaussian kernel (LS-SVM)."""
 
-    machines = []
+    gamma: float
+    ridge: float
+
+    def fit(self, x_NxD: np.ndarray, y_N: np.ndarray, sample_weight: np.ndarray):
+        """Returns a fitted regression, and the classes in the order of its outputs."""
+        from sklearn.kernel_ridge import KernelRidge
+
+        classes, index_N = np.unique(y_N, return_inverse=True)
+        target_NxK = np.eye(len(classes))[index_N] - 1 / len(classes)
+        regression = KernelRidge(alpha=self.ridge, kernel='rbf', gamma=self.gamma)
+        regression.fit(x_NxD, target_NxK, sample_weight)
+        return regression, classes
+
+
+def _kernel_classifiers(examples: Examples) -> list[KernelClassifier]:
+    """Returns the candidates; standardised examples have a mean squared distance of 2 D."""
+    dimensions = max(int((np.abs(examples.fit_NxD).max(0) > 0).sum()), 1)
+    candidates = []
     for bandwidth in BANDWIDTHS:
-        for margin in SOFT_MARGINS:
-            machines.append(SVC(C=margin, gamma=bandwidth / dimensions, class_weight='balanced'))
-    return machines
+        for ridge in RIDGES:
+            candidates.append(KernelClassifier(1 / (2 * dimensions * bandwidth), ridge))
+    return candidates
 
 
 def _neighbours(examples: int) -> list:
@@ -129,40 +148,65 @@ def _first_examples(examples: Examples) -> Examples:
 
 def _fit_best(examples: Examples, candidates: Sequence) -> np.ndarray:
     """Returns predicted_T of the candidate that is best on the validation rows."""
-    best, best_recall = candidates[0], -1.0
+    best, lowest = candidates[0], np.inf
     for candidate in candidates:
-        predict = _fit(candidate, examples.fit_NxD, examples.fit_N)
-        recall = _mean_recall(
-            examples.validation_N, predict(examples.validation_NxD), examples.classes
-        )
-        if recall > best_recall:
-            best, best_recall = candidate, recall
+        score = _fit(candidate, examples.fit_NxD, examples.fit_N, examples.classes)
+        loss = calibrated_loss(score(examples.validation_NxD), examples.validation_N)
+        if loss < lowest:
+            best, lowest = candidate, loss
     known_NxD = np.concatenate([examples.fit_NxD, examples.validation_NxD])
     known_N = np.concatenate([examples.fit_N, examples.validation_N])
-    return _fit(best, known_NxD, known_N)(examples.test_TxD)
+    score = _fit(best, known_NxD, known_N, examples.classes)
+    return score(examples.test_TxD).argmax(1)
 
 
-def _fit(candidate, x_NxD: np.ndarray, y_N: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Fits a classifier; returns its function of prediction."""
+def calibrated_loss(scores_NxK: np.ndarray, y_N: np.ndarray) -> float:
+    """Returns the cross-entropy of scores that are multiplied by the best factor of SHARPNESS.
+
+    All classes have the same weight; scores may be infinitely low.
+    """
+    _, index_N, count_K = np.unique(y_N, return_inverse=True, return_counts=True)
+    weight_N = 1 / count_K[index_N] / len(count_K)
+    losses = []
+    for sharpness in SHARPNESS:
+        sharp_NxK = sharpness * scores_NxK
+        total_N = np.logaddexp.reduce(sharp_NxK, axis=1)
+        losses.append((weight_N * (total_N - sharp_NxK[np.arange(len(y_N)), y_N])).sum())
+    return float(min(losses))
+
+
+def _fit(
+    candidate, x_NxD: np.ndarray, y_N: np.ndarray, classes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fits a classifier; returns a function that gives scores_NxK of representations."""
     from sklearn.base import clone
     from sklearn.neural_network import MLPClassifier
     from sklearn.utils.class_weight import compute_sample_weight
 
+    weight_N = compute_sample_weight('balanced', y_N)
+    if isinstance(candidate, KernelClassifier):
+        regression, fitted_classes = candidate.fit(x_NxD, y_N, weight_N)
+        return functools.partial(_score, regression.predict, fitted_classes, classes)
     model = clone(candidate)
-    weights = {}
-    if isinstance(model, MLPClassifier):
-        weights['sample_weight'] = compute_sample_weight('balanced', y_N)
     with warnings.catch_warnings():
         # A fit that stops early is a weaker attacker, which the validation rows may still choose.
         warnings.filterwarnings('ignore', module='sklearn')
-        model.fit(x_NxD, y_N, **weights)
-    return functools.partial(_predict, model)
+        if isinstance(model, MLPClassifier):
+            model.fit(x_NxD, y_N, sample_weight=weight_N)
+        else:
+            model.fit(x_NxD, y_N)
+    log_posteriors = functools.partial(_log_posteriors, model)
+    return functools.partial(_score, log_posteriors, model.classes_, classes)
 
 
-def _predict(model, x_NxD: np.ndarray) -> np.ndarray:
-    return model.predict(x_NxD)
+def _log_posteriors(model, x_NxD: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(model.predict_proba(x_NxD), MIN_POSTERIOR))
 
 
-def _mean_recall(truth_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> float:
-    count_KxK = metrics.confusion_matrix(truth_N, predicted_N, classes)
-    return metrics.classification_metrics(count_KxK)['uar']
+def _score(
+    function: Callable, fitted_classes: np.ndarray, classes: int, x_NxD: np.ndarray
+) -> np.ndarray:
+    """Returns scores_NxK; those of classes that were not fitted are very low."""
+    scores_NxK = np.full((len(x_NxD), classes), ABSENT_CLASS_SCORE)
+    scores_NxK[:, fitted_classes] = function(x_NxD)
+    return scores_NxK

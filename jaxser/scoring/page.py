@@ -267,8 +267,8 @@ def leakage_section(evidence: Sequence[Evidence], reference: str) -> Section | N
     body += cells_table('Every attacker', cells_by_row)
     body += html_paragraph(
         'An attacker is a new classifier of the frozen representation, from scikit-learn: '
-        'logistic regression (linear), a multilayer perceptron (MLP), support vectors with a '
-        'Gaussian kernel (RBF) and nearest neighbours (kNN).',
+        'logistic regression (linear), a multilayer perceptron (MLP), kernel ridge regression with '
+        'a Gaussian kernel (RBF) and nearest neighbours (kNN).',
         'Settings are chosen on utterances that are neither fitted nor tested.',
         SEEN_NOTE,
         'Attackers of jaxser itself differ in details, so that recalls of this page and of a '
