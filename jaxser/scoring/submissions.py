@@ -130,9 +130,11 @@ def read_submissions(root: Path, splits: Mapping[str, Path]) -> dict[str, list[S
             continue
         for folder in task_folders:
             try:
-                submissions.setdefault(name, []).append(read_submission(folder, task, truth))
+                submission = read_submission(folder, task, truth)
             except UserError as error:
                 problems.append(str(error))
+            else:
+                submissions.setdefault(name, []).append(submission)
     for same_task in submissions.values():
         problems += find_contradictions(same_task)
     if problems:

@@ -14,7 +14,6 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 PROGRESS_EVERY = 100  # utterances
 RATE = 16_000  # Hz
@@ -30,10 +29,17 @@ class StateMeans:
     """Computes the mean state of an utterance in every layer."""
 
     def __init__(self, name: str):
-        config = transformers.WhisperConfig.from_pretrained(name)
-        self.encoder = WhisperEncoder.from_pretrained(name, dtype=torch.float32).eval()
+        model, report = transformers.WhisperModel.from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True
+        )
+        missing = [key for key in report['missing_keys'] if key.startswith('encoder.')]
+        if missing:
+            raise SystemExit(
+                f'{name} lacks {len(missing)} weights of the encoder: {missing[0]}, ...'
+            )
+        self.encoder = model.encoder.eval()
         self.positions_PxD = self.encoder.embed_positions.weight.detach().clone()
-        self.features = transformers.WhisperFeatureExtractor(feature_size=config.num_mel_bins)
+        self.features = transformers.WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
         self.parameters = sum(weight.numel() for weight in self.encoder.parameters())
 
     def compute(self, path: str) -> np.ndarray:
