@@ -109,3 +109,22 @@ def test_sweeps_of_this_version_have_the_defaults_of_this_version(tmp_path):
     assert not earlier.uses_earlier_defaults(opened)
     assert variants(opened)[0]['head_rate'] == 10.0
     assert continue_earlier_sweep(tmp_path / 'none', config) is config
+
+
+def test_a_sweep_without_the_keys_of_ratings_predicts_emotions(workdir):
+    """It is continued by the same command, and its configuration has all keys."""
+    folder = workdir()
+    stored = json.loads((folder / 'config.json').read_text())
+    values = stored['config']
+    del values['task'], values['data']['ratings'], values['train']['rating_loss']
+    del values['train']['rating_weight'], values['train']['soft_labels']
+    del values['train']['annotator_dropout']
+    (folder / 'config.json').write_text(json.dumps(stored))
+    config = Workdir.open(folder).config
+    assert config.task == 'emotion'
+    assert not config.train.soft_labels
+    assert earlier.uses_earlier_defaults(continue_earlier_sweep(folder, base.get_config()))
+    rated = base.get_config()
+    rated.task = 'ratings'
+    with pytest.raises(UserError, match=r'contains another sweep .*task was emotion, is ratings'):
+        Workdir(folder, rated)

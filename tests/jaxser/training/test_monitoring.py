@@ -5,7 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxser.training.monitoring import AdversaryAlarms, describe_counts, domain_entropies
+from jaxser.training.monitoring import (
+    AdversaryAlarms,
+    describe_counts,
+    describe_predicted,
+    domain_entropies,
+)
 
 RUNS = [{'lam': 1.0, 'seed': s, 'fold': 0} for s in range(5)]
 
@@ -58,6 +63,25 @@ def test_each_warning_names_its_runs_once(changed, expected):
     )
     assert expected in warning
     assert alarms(7, rows) == []
+
+
+def test_ratings_that_are_guessed_are_warned_of():
+    """Below a CCC of 0.02 of the training batches; without classes there is no emotion loss."""
+    alarms = AdversaryAlarms(RUNS[:1], [{'speaker': 1.1}], 0, 10, ['lam', 'seed'])
+    rated = row(rating_ccc=0.4)
+    del rated['emotion_loss']
+    assert alarms(8, [rated]) == []
+    (warning,) = alarms(9, [rated | {'rating_ccc': 0.01}])
+    assert 'the predicted ratings are no better than guessing' in warning
+
+
+def test_what_is_predicted_is_named():
+    """Classes, ratings, or both."""
+    task = SimpleNamespace(classes=['angry', 'sad'], ratings=('valence',))
+    assert describe_predicted(task) == 'classes angry, sad; ratings valence'
+    assert (
+        describe_predicted(SimpleNamespace(classes=[], ratings=('valence',))) == 'ratings valence'
+    )
 
 
 def test_runs_without_a_problem_have_no_warning():
