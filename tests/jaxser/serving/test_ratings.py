@@ -1,5 +1,6 @@
 """Models of ratings, alone or besides classes: predictions, windows, programs and checks."""
 
+import io
 import json
 
 import jax
@@ -11,20 +12,30 @@ from helpers.predictions import make_tone
 
 import jaxser
 from data_pipelines.errors import UserError
-from jaxser.serving import card_usage, model_card, stablehlo
+from jaxser.serving import card_usage, model_card, stablehlo, streams
+from jaxser.serving.ensemble import required_arrays
 from jaxser.serving.model import read_model
 from jaxser.serving.output_names import OutputNames
 from jaxser.serving.predictor import Predictor
 
 RATE = 16_000
-ERM = {'method': 'erm', 'model.batch_norm': 'none'}
+# The network that compiles fastest.
+CNN = {'method': 'erm', 'model.batch_norm': 'none', 'model.name': 'cnn'}
 TASKS = ('ratings', 'emotion+ratings')
 RATINGS = ('arousal', 'valence', 'dominance')
 
 
 def make_model(task: str, **keys):
     """Returns the step and a random model of two runs for a task."""
-    return models.make_random_model(**(ERM | {'task': task} | keys))
+    run_step, model = models.make_random_model(**(CNN | {'task': task} | keys))
+    return run_step, shrink_ratings(model)
+
+
+def shrink_ratings(model):
+    """Returns a random model whose ratings are not near -1 or 1, where all would be equal."""
+    params = model.arrays['params']
+    head = jax.tree.map(lambda x: 0.03 * x, params['ratings'])
+    return model._replace(arrays=model.arrays | {'params': params | {'ratings': head}})
 
 
 def predict_runs(run_step, model, mel_TxM: np.ndarray) -> np.ndarray:
@@ -78,6 +89,34 @@ def test_the_ratings_of_a_long_recording_are_the_mean_over_windows_with_sound():
     for name in RATINGS:
         assert prediction[name] == pytest.approx((first[name] + last[name]) / 2, abs=1e-12)
     assert first['arousal'] != last['arousal']
+
+
+def test_a_stream_has_ratings_for_each_second_and_none_in_silence(monkeypatch):
+    """With the speaker of the stream enrolled, it says once what they would be without."""
+    monkeypatch.setattr(streams, 'COMPARISON_SECONDS', 3.0)
+    model = models.make_enrolment_model(**{'task': 'ratings', 'model.name': 'cnn'})
+    predictor = Predictor(shrink_ratings(model), window=1.0, hop=1.0)
+    wave = np.concatenate([np.zeros(RATE, np.float32), make_tone(4.0)])
+    content = io.BytesIO(np.int16(wave * 2**15).tobytes())
+    running = predictor.start_enrolment()
+    silent, *seconds = predictor.predict_stream(content, RATE, running=running)
+    assert [silent[name] for name in RATINGS] == [None] * 3
+    assert 'note' in silent
+    assert [second['enrolled'] for second in seconds] == [0, 1, 2, 3]
+    for second in seconds:
+        assert all(-1 <= second[name] <= 1 for name in RATINGS)
+    (compared,) = [second for second in seconds if 'not_enrolled' in second]
+    assert compared['end'] == 3
+    assert list(compared['not_enrolled']) == list(RATINGS)
+    assert compared['not_enrolled']['arousal'] != compared['arousal']
+
+
+def test_a_model_of_ratings_has_only_the_head_of_ratings():
+    """Neither that of the speaker, nor one of emotions."""
+    run_step, model = make_model('ratings', method='dann')
+    required = required_arrays(run_step.predict, model.arrays, models.BANDS)
+    assert set(required['params']) == {'encoder', 'ratings'}
+    assert {'speaker', 'ratings'} <= set(model.arrays['params'])
 
 
 @pytest.mark.parametrize('task', TASKS)
