@@ -44,8 +44,7 @@ def main() -> None:
     with exit_on_user_error():
         ranked = build_leaderboard(arguments.submissions, parse_splits(arguments.split))
         write_whole(arguments.out / PAGE, leaderboard_page(ranked))
-        content = json.dumps(leaderboard_json(ranked), indent=1, ensure_ascii=False) + '\n'
-        write_whole(arguments.out / JSON, content)
+        write_whole(arguments.out / JSON, format_json(ranked))
         for name, systems in ranked.items():
             print_text(describe_ranking(name, systems))
         print_text(f'{arguments.out / PAGE}, {arguments.out / JSON}')
@@ -69,6 +68,11 @@ def build_leaderboard(root: Path, splits: dict[str, Path]) -> dict[str, list[Ran
         print_text(f'{name}: comparing {pluralize(len(submissions), "system")} ...')
         ranked[name] = rank_systems(submissions)
     return ranked
+
+
+def format_json(ranked: dict[str, list[RankedSystem]]) -> str:
+    """Returns the text of leaderboard.json."""
+    return json.dumps(leaderboard_json(ranked), indent=1, ensure_ascii=False) + '\n'
 
 
 def describe_ranking(name: str, systems: list[RankedSystem]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from data_pipelines.wording import pluralize
+from data_pipelines.wording import join_first, pluralize
 from jaxser.analysis.bootstrap import MIN_SPEAKERS, Estimate
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
 from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot
@@ -25,6 +25,7 @@ from jaxser.scoring.ranking import RankedSystem
 
 TITLE = 'Leaderboard of speech emotion recognition'
 FIGURE_NAME_LETTERS = 24  # of a line of a name in the figure
+MAX_FIRST = 2  # systems on the first place that the overview names
 UNCHECKED = 'statistics'
 RECOMPUTED = 'predictions'
 
@@ -51,7 +52,7 @@ def introduction(ranked: Mapping[str, Sequence[RankedSystem]]) -> Markup:
 def overview_section(ranked: Mapping[str, Sequence[RankedSystem]]) -> Section:
     """Returns the section with the best systems of each task."""
     rows = []
-    for name, systems in ranked.items():
+    for systems in ranked.values():
         task = systems[0].submission.task
         first = [system.submission.name for system in systems if system.rank == 1]
         value, interval = format_estimate(systems[0].estimate)
@@ -62,8 +63,7 @@ def overview_section(ranked: Mapping[str, Sequence[RankedSystem]]) -> Section:
                 ('measure', systems[0].submission.measure.title),
                 ('best', value),
                 ('95 %', interval),
-                ('first place', '; '.join(first)),
-                ('name', name),
+                ('first place', join_first(first, MAX_FIRST)),
             ]
         )
     return Section('overview', 'Tasks', cells_table('The best systems of each task', rows))
@@ -78,7 +78,7 @@ def task_body(systems: Sequence[RankedSystem]) -> Markup:
         f'Measure: {measure.title} ({measure.definition}).',
         f'Tested: {statistics.utterances:,} utterances of '
         f'{pluralize(statistics.speakers, "speaker")}, folds pooled.',
-        f'Not in training: {task.unseen}.' if task.unseen else '',
+        f'Unseen in training: {task.unseen}.',
         f'Allowed in training: {task.heard}',
     )
     if statistics.speakers < MIN_SPEAKERS:
@@ -86,45 +86,64 @@ def task_body(systems: Sequence[RankedSystem]) -> Markup:
             f'With fewer than {MIN_SPEAKERS} speakers there are no intervals, and ties are not '
             'known.'
         )
-    body += cells_table(f'Ranking by {measure.title}', [ranking_cells(own) for own in systems])
+    cells = [ranking_cells(n, own, systems) for n, own in enumerate(systems, 1)]
+    body += cells_table(f'Ranking by {measure.title}', cells)
     if len(systems) > 1:
         body += gap_figure(systems)
+    body += cells_table('Systems', [system_cells(own) for own in systems])
     cards = Markup('').join(card_facts(own) for own in systems)
     body += html_details('What the systems are, and the commands', cards)
     body += html_details('Identity of the task', facts_table(task.title, task_facts(systems)))
     return body
 
 
-def ranking_cells(system: RankedSystem) -> list[tuple[str, object]]:
-    """Returns the row of a system as (heading, text) of every column."""
+def ranking_cells(
+    row: int, system: RankedSystem, systems: Sequence[RankedSystem]
+) -> list[tuple[str, object]]:
+    """Returns the figures of a system as (heading, text) of every column.
+
+    `row` is the number of its row, from 1, in the table of all `systems`.
+    """
     submission = system.submission
     title = submission.measure.title
     value, interval = format_estimate(system.estimate)
     gap, gap_interval = format_estimate(system.gap, '+z.3f')
+    tied_rows = []
+    for n, other in enumerate(systems, 1):
+        if other.submission.name in system.tied:
+            tied_rows.append(str(n))
     leakages = []
     for question in HEADLINE_QUESTIONS:
         answer = submission.leakage.get(question, {})
         text = format_number(answer.get('strongest'))
         chance = format_number(answer.get('chance'), '.2f')
-        leakages.append(
-            (f'leakage, {question_title(question)}', f'{text} (chance {chance})' if text else '')
-        )
+        heading = f'leakage, {question_title(question)}'
+        leakages.append((heading, f'{text} (chance {chance})' if text else ''))
     return [
         ('system', submission.name),
+        ('row', row),
         ('rank', system.rank),
         (title, value),
-        (f'95 % of {title}', interval),
-        ('difference to the best', gap),
-        ('95 % of the difference', gap_interval),
-        ('tied with', '; '.join(system.tied)),
+        ('95 %', interval),
+        ('vs best', gap),
+        ('95 % of vs best', gap_interval),
+        ('tied with rows', ', '.join(tied_rows)),
         *leakages,
-        ('training data', submission.card.training_data),
-        ('parameters', format_parameters(submission.card.parameters)),
-        ('seeds', submission.seeds),
-        ('authors', submission.card.authors),
-        ('licence', submission.card.licence),
-        ('date', submission.card.date),
-        ('computed again from', RECOMPUTED if submission.is_recomputed else UNCHECKED),
+    ]
+
+
+def system_cells(system: RankedSystem) -> list[tuple[str, object]]:
+    """Returns what a system is as (heading, text) of every column."""
+    card = system.submission.card
+    return [
+        ('system', card.name),
+        ('parameters', format_parameters(card.parameters)),
+        ('seeds', system.submission.seeds),
+        ('date', card.date),
+        ('authors', card.authors),
+        ('licence', card.licence),
+        ('computed again from', RECOMPUTED if system.submission.is_recomputed else UNCHECKED),
+        ('training data', card.training_data),
     ]
 
 
@@ -193,7 +212,7 @@ def reading_section() -> Section:
     """Returns the section that explains the columns."""
     body = html_paragraph(
         'Intervals are over speakers: a bootstrap that draws speakers with replacement. '
-        'The difference to the best is paired, on the same speakers.'
+        "'vs best' is the difference to the best system. It is paired, on the same speakers."
     )
     body += html_paragraph(
         'Two systems are tied if the interval of their difference includes 0. The rank is 1 plus '
