@@ -7,10 +7,12 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 from ml_collections import ConfigDict
 
+from data_pipelines.batching.table import ExampleTable
 from data_pipelines.errors import UserError
-from data_pipelines.protocols import split
+from data_pipelines.protocols import audit, folds, split
 from data_pipelines.protocols.folds import identity_mask
 from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.protocols.subsets import Subset, take_subset
 from data_pipelines.storage.schema import Utterances
 
 PARTS = ('dev', 'test', 'attacker_test', 'reserved')
@@ -186,3 +188,56 @@ def test_votes_are_counted_for_the_classes_of_the_split():
     assert votes_NxC[:2].tolist() == [[1, 1], [2, 0]]
     config.train.soft_labels = False
     assert split.count_votes(config, utterances, np.array(['angry', 'sad'])) is None
+
+
+@pytest.mark.parametrize(
+    ('subset', 'has_undecided'),
+    [
+        (Subset(speakers=1), True),
+        (Subset(per_class=2), False),
+        (Subset(confounded=0.5), False),
+    ],
+)
+def test_subsets_of_utterances_with_a_class_are_those_of_training_on_classes(subset, has_undecided):
+    protocol = Protocol(folds=3)
+    hard = divide(make_voted(), protocol, soft_labels=False)
+    soft = divide(make_voted(), protocol)
+    for before, after in zip(hard.folds, soft.folds):
+        before = take_subset(hard.utterances, before, subset, order_seed=0)
+        after = take_subset(soft.utterances, after, subset, order_seed=0)
+        has_class = ~is_undecided(soft)[after.train]
+        assert names(hard, before.train) == names(soft, after.train[has_class])
+        assert has_class.all() != has_undecided
+        speakers = soft.utterances.text['speaker'][after.train]
+        assert set(speakers) == set(hard.utterances.text['speaker'][before.train])
+
+
+def test_the_audit_measures_classes_on_utterances_that_have_one():
+    """No part lacks the class '', and what gives the emotion away is as without soft labels."""
+    protocol = Protocol(folds=3)
+    findings = []
+    for soft_labels in (False, True):
+        made = divide(make_voted(), protocol, soft_labels)
+        findings.append(audit.audit_folds(made.utterances, made.folds, protocol))
+    hard, soft = findings
+    changed = {key for key, found in hard.items() if soft[key] != found}
+    assert changed <= {'utterances', 'duplicates', 'sentence', 'audio', 'session'}
+    assert {'missing', 'tells'} <= set(hard)
+
+
+def test_few_utterances_without_a_class_are_not_warned_of_as_a_rare_class():
+    made = divide(make_voted(undecided_every=90), Protocol(folds=3))
+    assert 1 <= made.undecided <= 2
+    assert folds.describe_poor_parts(made.utterances, made.folds) == []
+
+
+def test_enrolment_learns_from_utterances_with_a_class():
+    """The prior of speakers is that of training on classes."""
+    protocol = Protocol(folds=3, enrol=2)
+    priors = []
+    for soft_labels in (False, True):
+        made = divide(make_voted(), protocol, soft_labels)
+        table = ExampleTable(made.utterances, made.folds, 'speaker_enrolled', balanced=False)
+        priors.append(table.priors[0])
+    for hard, soft in zip(*priors):
+        np.testing.assert_allclose(hard, soft, rtol=1e-6)

@@ -1,5 +1,6 @@
 """Which utterances a probe fits and tests attackers on."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -218,3 +219,15 @@ def test_a_question_has_the_same_utterances_whatever_the_others_are():
             np.testing.assert_array_equal(
                 getattr(with_sentences[name], part), getattr(without[name], part)
             )
+
+
+def test_utterances_that_train_by_their_votes_are_in_no_question_about_the_emotion(table):
+    """They have no class. Questions about the speaker use them."""
+    fold = table.folds[0]
+    without_class = fold.train[::4]
+    voted = copy.copy(table)
+    voted.emotion_N = table.emotion_N.copy()
+    voted.emotion_N[without_class] = -1
+    questions = questions_by_name(voted)
+    assert not np.isin(without_class, used_rows(questions['emotion'])).any()
+    assert np.isin(without_class, used_rows(questions['speaker'])).any()
