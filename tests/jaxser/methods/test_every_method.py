@@ -26,22 +26,25 @@ from jaxser.interfaces import Method, Sizes
 from jaxser.training import parallel, step
 
 METHODS = plugins.plugin_names('methods')
-F, V, S, B, T, M, K, C = 2, 3, 5, 4, 24, 6, 5, 3
+F, V, S, B, T, M, K, C, A = 2, 3, 5, 4, 24, 6, 5, 3, 2
 OTHER_EMOTION_LOSS = ('didan',)  # lam = 0 is not plain training
 TARGET_B = np.float32([0, 1] * (B // 2))
-SIZES = Sizes(M, C, {'speaker': K, 'language': 2, 'corpus': 2}, steps=20)
+SIZES = Sizes(M, C, {'speaker': K, 'language': 2, 'corpus': 2}, steps=20, ratings=A)
+HEADS = {'emotion': ('emotion',), 'ratings': ('ratings',)}  # the branches of the heads, by task
+QUICK_WITH_RATINGS = ('similarity',)  # the others are slow tests of ratings
 
 
-def configuration(name: str) -> ConfigDict:
+def configuration(name: str, task: str = 'emotion') -> ConfigDict:
     config = base.get_config()
     config.method = name
+    config.task = task
     config.domain_hidden = config.model.width = config.model.hidden = config.model.dim = 8
     config.model.tdnn = ((3, 2, 2),)
     return config
 
 
-def make_step(name: str) -> tuple[step.Step, Method]:
-    config = configuration(name)
+def make_step(name: str, task: str = 'emotion') -> tuple[step.Step, Method]:
+    config = configuration(name, task)
     encoder, method = plugins.make_method(config, SIZES)
     return step.make_step(encoder, method, SIZES, config.train), method
 
@@ -55,6 +58,7 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
     if identity:
         emotion_batches, identity_batches = make_batches(), make_batches(seed=1)
         identity_batches['labelled_B'] *= 0
+        identity_batches['rated_B'] *= 0
         return {
             k: x if k.endswith('_K') else np.concatenate([x, identity_batches[k]], axis=2)
             for k, x in emotion_batches.items()
@@ -71,6 +75,10 @@ def make_batches(identity: bool = False, seed: int = 0) -> dict[str, np.ndarray]
         'emotion_B': r.integers(0, C, shape).astype(np.int32),
         'labelled_B': 1 - np.tile(TARGET_B, (S, F, 1)),
         'target_B': np.tile(TARGET_B, (S, F, 1)),
+        'rating_BxA': np.random.default_rng(seed + 2)
+        .uniform(-1, 1, (*shape, A))
+        .astype(np.float32),
+        'rated_B': 1 - np.tile(TARGET_B, (S, F, 1)),
         **{f'{d}_B': r.integers(0, n, shape).astype(np.int32) for d, n in SIZES.domains.items()},
         **{f'{d}_seen_K': np.ones((S, F, n), np.float32) for d, n in SIZES.domains.items()},
     }
@@ -92,9 +100,10 @@ def make_hyper(defaults: dict) -> dict[str, np.ndarray]:
 class Case:
     """A method, its step, batches and hyper-parameters, and all runs vmapped over five steps."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, task: str = 'emotion'):
         self.name = name
-        self.step, method = make_step(name)
+        self.task = task
+        self.step, method = make_step(name, task)
         self.batches, self.hyper = make_batches(method.identity), make_hyper(method.hyper)
         self.update, self.predict = jax.jit(self.step.update), jax.jit(self.step.predict)
         self.initial_state, self.state, self.metrics = train_runs(
@@ -145,9 +154,22 @@ def train_runs(run_step: step.Step, batches: dict, hyper: dict, in_turn: bool, *
 make_case = functools.cache(Case)
 
 
-@pytest.fixture(params=METHODS)
-def case(request):
-    return make_case(request.param)
+def list_cases() -> list:
+    """Returns (method, task) of every method, also for ratings if it can train them."""
+    cases = [pytest.param(name, 'emotion', id=name) for name in METHODS]
+    for name in METHODS:
+        if not make_step(name)[1].needs_classes:
+            marks = () if name in QUICK_WITH_RATINGS else pytest.mark.slow
+            cases.append(pytest.param(name, 'ratings', id=f'{name}-ratings', marks=marks))
+    return cases
+
+
+@pytest.fixture
+def case(method, task):
+    return make_case(method, task)
+
+
+every_case = pytest.mark.parametrize(('method', 'task'), list_cases())
 
 
 def select_run(tree, run: int):
@@ -155,9 +177,10 @@ def select_run(tree, run: int):
     return jax.tree.map(lambda x: x[run], tree)
 
 
-def test_training_changes_encoder_and_emotion_head_and_stays_finite(case):
+@every_case
+def test_training_changes_encoder_and_heads_and_stays_finite(case):
     """The training is five steps long."""
-    for part in ('encoder', 'emotion'):
+    for part in ('encoder', *HEADS[case.task]):
         moved = jax.tree.map(
             lambda a, b: np.abs(a - b).max(),
             case.initial_state.params[part],
@@ -167,6 +190,7 @@ def test_training_changes_encoder_and_emotion_head_and_stays_finite(case):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((case.state, case.metrics)))
 
 
+@every_case
 @pytest.mark.parametrize('run', [0, F * V - 1])
 def test_vmapped_runs_equal_single_runs(case, run):
     """To 1e-6 after five steps in float32."""
@@ -181,6 +205,7 @@ def test_vmapped_runs_equal_single_runs(case, run):
     )
 
 
+@every_case
 def test_neither_padding_nor_other_examples_change_a_prediction(case):
     """More padding, or an example without the others, changes less than 1e-5."""
     state, batch = select_run(case.state, 1), case.batch(0, 0)
@@ -190,7 +215,8 @@ def test_neither_padding_nor_other_examples_change_a_prediction(case):
     }
     for b in range(B):
         example = {
-            k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxTxM')) else x for k, x in padded.items()
+            k: x[b : b + 1] if k.endswith(('_B', 'BxM', 'BxA', 'BxTxM')) else x
+            for k, x in padded.items()
         }
         alone = case.predict(state.params, state.batch_stats, example)
         chex.assert_trees_all_close(
@@ -198,6 +224,7 @@ def test_neither_padding_nor_other_examples_change_a_prediction(case):
         )
 
 
+@every_case
 def test_padded_frames_do_not_change_a_training_step(case):
     """Parameters, statistics and metrics to the bit; valid frames do change them."""
     state, batch = select_run(case.state, 1), case.batch(0, 0)
@@ -215,18 +242,19 @@ def test_padded_frames_do_not_change_a_training_step(case):
         chex.assert_trees_all_equal(after(~padding_BxTx1), unchanged)
 
 
-def test_the_emotion_of_an_unlabelled_example_is_never_used(case):
-    """If its weight is 0, another emotion changes nothing, to the bit; otherwise it does."""
+@every_case
+def test_the_label_of_an_unlabelled_example_is_never_used(case):
+    """If its weight is 0, another one changes nothing, to the bit; otherwise it does."""
     # With the first moments at 0, Adam's are the gradient.
     state = select_run(case.state, 1).replace(opt_state=select_run(case.initial_state.opt_state, 1))
 
     def after(select: Callable):
         batch = case.batch(0, 1)
         changed_B = select(batch['labelled_B'])
+        other_emotion_B = (batch['emotion_B'] + 1) % C
         changed_batch = batch | {
-            'emotion_B': np.where(
-                changed_B, (batch['emotion_B'] + 1) % C, batch['emotion_B']
-            ).astype(np.int32)
+            'emotion_B': np.where(changed_B, other_emotion_B, batch['emotion_B']).astype(np.int32),
+            'rating_BxA': np.where(changed_B[:, None], -batch['rating_BxA'], batch['rating_BxA']),
         }
         return jax.device_get(case.update(state, changed_batch, case.hyper_of(1)))
 
@@ -239,18 +267,19 @@ def test_the_emotion_of_an_unlabelled_example_is_never_used(case):
         )
 
 
-def with_emotion(params: dict) -> dict:
-    return {k: params[k] for k in ('encoder', 'emotion')}
+def with_heads(params: dict, task: str) -> dict:
+    return {k: params[k] for k in ('encoder', *HEADS[task])}
 
 
+@every_case
 def test_at_lam_0_a_method_equals_plain_training(case):
     """To 1e-6 after five steps. XLA may sum in another order here; the next test is to the bit."""
     if case.name in OTHER_EMOTION_LOSS or ('lam' not in case.hyper and case.name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
     assert case.hyper_of(0).get('lam', 0) == 0
-    plain = make_case('erm').single_run_state(0)
+    plain = make_case('erm', case.task).single_run_state(0)
     chex.assert_trees_all_close(
-        with_emotion(case.single_run_state(0).params), plain.params, rtol=1e-6, atol=1e-6
+        with_heads(case.single_run_state(0).params, case.task), plain.params, rtol=1e-6, atol=1e-6
     )
     chex.assert_trees_all_close(
         case.single_run_state(0).batch_stats, plain.batch_stats, rtol=1e-6, atol=1e-6
@@ -261,27 +290,31 @@ def slow_but(*quick: str) -> list:
     return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
 
 
+@pytest.mark.parametrize('task', ['emotion', pytest.param('ratings', marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     'name',
     [pytest.param(n, marks=pytest.mark.gate if n == 'dann' else pytest.mark.slow) for n in METHODS],
 )
-def test_at_lam_0_a_method_equals_plain_training_to_the_bit(name):
+def test_at_lam_0_a_method_equals_plain_training_to_the_bit(name, task):
     """After five steps, compiled as for users, which takes half a minute."""
-    if name in OTHER_EMOTION_LOSS or ('lam' not in make_step(name)[1].hyper and name != 'leace'):
+    method = make_step(name)[1]
+    if name in OTHER_EMOTION_LOSS or ('lam' not in method.hyper and name != 'leace'):
         pytest.skip('no lam, or another emotion loss')
+    if task == 'ratings' and method.needs_classes:
+        pytest.skip('it cannot train ratings')
     optimised = {'xla_backend_optimization_level': 3}
     if 'fusion_emitters' in os.environ['XLA_FLAGS']:
         optimised['xla_cpu_use_fusion_emitters'] = True
     states = []
     for n in (name, 'erm'):
-        run_step, method = make_step(n)
+        run_step, method = make_step(n, task)
         hyper = make_hyper(method.hyper) | (
             {'lam': np.zeros((1, F * V), np.float32)} if 'lam' in method.hyper else {}
         )
         states.append(
             train_runs(run_step, make_batches(method.identity), hyper, True, **optimised)[1]
         )
-    chex.assert_trees_all_equal(with_emotion(states[0].params), states[1].params)
+    chex.assert_trees_all_equal(with_heads(states[0].params, task), states[1].params)
     chex.assert_trees_all_equal(states[0].batch_stats, states[1].batch_stats)
 
 
