@@ -26,7 +26,7 @@ from jaxser.scoring.matching import match_rows
 from jaxser.scoring.prediction_checks import check_posteriors, check_scale
 from jaxser.scoring.prediction_columns import PREDICTED_NAMES, Columns, find_columns
 from jaxser.scoring.systems import SystemFiles
-from jaxser.scoring.truth import MAX_LISTED, UTTERANCE_NAMES, Truth
+from jaxser.scoring.truth import MAX_LISTED, UTTERANCE_NAMES, Truth, check_lengths
 from jaxser.workdir_files import read_regular
 
 # Posteriors whose sum is farther from 1 are divided by it: they were written with few digits.
@@ -58,6 +58,7 @@ def read_predictions(system: SystemFiles, truth: Truth) -> Predictions:
     known = {*UTTERANCE_NAMES, *PREDICTED_NAMES, 'path', 'fold', 'seed', *RATING_COLUMNS}
     known |= {labels.fold_word(name) for name in truth.classes}
     table = read_table(path, known, known)
+    check_lengths(path, table)
     columns = find_columns(path, table, truth)
     if not table.numbered_rows:
         raise UserError(f'{path} has a header, but no predictions.')

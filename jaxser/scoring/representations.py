@@ -22,6 +22,7 @@ from jaxser.workdir_files import WorkdirFiles
 
 ORDER_SEED = 0  # the default of config.data.order_seed
 TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
+MAX_VALUE = 1e15  # of a representation; squares of larger numbers overflow
 COPY_AGAIN = 'Write it again with numpy.savez, or remove it: then leakage is not measured.'
 
 
@@ -131,7 +132,8 @@ def read_representations(file: Path, truth: Truth, table: SplitTable) -> Represe
             'utterance_N, z_NxD, and if each fold has its own encoder, fold_N.'
         )
     name_N, z_NxD = arrays['utterance_N'], arrays['z_NxD']
-    _check_arrays(file, name_N, z_NxD)
+    fold_N = arrays.get('fold_N')
+    _check_arrays(file, name_N, z_NxD, fold_N)
     z_NxD = z_NxD.astype(np.float32)
     row_by_name = {name: row for row, name in enumerate(table.utterances.text['utterance'])}
     unknown = sorted(set(name_N.astype(str).tolist()) - set(row_by_name))
@@ -142,7 +144,6 @@ def read_representations(file: Path, truth: Truth, table: SplitTable) -> Represe
             'of the split file.'
         )
     row_N = np.array([row_by_name[name] for name in name_N.astype(str).tolist()], int)
-    fold_N = arrays.get('fold_N')
     by_fold = {}
     for fold in truth.fold_numbers:
         own = np.arange(len(row_N)) if fold_N is None else np.flatnonzero(fold_N == fold)
@@ -161,7 +162,9 @@ def read_representations(file: Path, truth: Truth, table: SplitTable) -> Represe
     return Representations(by_fold)
 
 
-def _check_arrays(file: Path, name_N: np.ndarray, z_NxD: np.ndarray) -> None:
+def _check_arrays(
+    file: Path, name_N: np.ndarray, z_NxD: np.ndarray, fold_N: np.ndarray | None
+) -> None:
     """Raises a UserError for arrays that are no names and representations."""
     is_number = z_NxD.dtype.kind in 'fiu'
     if z_NxD.ndim != 2 or not is_number or name_N.shape != (len(z_NxD),) or not z_NxD.size:
@@ -170,10 +173,16 @@ def _check_arrays(file: Path, name_N: np.ndarray, z_NxD: np.ndarray) -> None:
             f'shape {name_N.shape}; expected a row of numbers for each name. Take the mean over '
             'frames where there are several vectors an utterance.'
         )
-    infinite_N = ~np.isfinite(z_NxD).all(1)
+    if fold_N is not None and (fold_N.shape != name_N.shape or fold_N.dtype.kind not in 'iu'):
+        raise UserError(
+            f'{file} has fold_N of shape {fold_N.shape} and type {fold_N.dtype}; expected the '
+            f'number of the fold for each of the {len(name_N)} representations.'
+        )
+    infinite_N = ~(np.abs(z_NxD) < MAX_VALUE).all(1)  # NaN, too
     if infinite_N.any():
         names = name_N[infinite_N].astype(str).tolist()
+        count = pluralize(len(names), 'representation')
         raise UserError(
-            f'{file} has NaN or infinite numbers in {pluralize(len(names), "representation")}: '
+            f'{file} has NaN, infinite or huge numbers in {count}: '
             f'{join_first(names, MAX_LISTED)}. Compute them again.'
         )

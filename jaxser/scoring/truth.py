@@ -166,6 +166,7 @@ def _read_own(path: Path, file_sha256: str) -> SplitFile:
             f'{", ".join(table.columns) or "none"}. Expected utterance, speaker, and emotion, '
             f'ratings ({", ".join(RATING_COLUMNS)}) or a column of votes for each class.'
         )
+    check_lengths(path, table)
     columns = _own_columns(path, table)
     number = len(table.numbered_rows)
     text = {}
@@ -184,6 +185,16 @@ def _read_own(path: Path, file_sha256: str) -> SplitFile:
     rows = SplitFile(path, text_arrays, fold_R, ratings, rating_RxA, '', file_sha256)
     _check_own(rows)
     return rows
+
+
+def check_lengths(path: Path, table: Table) -> None:
+    """Raises a UserError if a row has more or fewer cells than the header."""
+    for line, row in table.numbered_rows:
+        if None in row or None in row.values():
+            raise UserError(
+                f'{path}, line {line}, has not {pluralize(len(table.columns), "cell")} as the '
+                'header has. Write a cell that contains a comma in quotation marks.'
+            )
 
 
 def _own_columns(path: Path, table: Table) -> dict[str, list[str]]:

@@ -106,6 +106,7 @@ def test_questions_whose_utterances_have_no_representation_are_not_asked(tmp_pat
         (np.zeros((2, 3)), ['u0_0', 'x'], '1 utterance that'),
         (np.zeros((2, 3)), ['u0_0', 'u0_0'], '1 utterances twice'),
         (np.full((2, 3), np.nan), ['u0_0', 'u0_1'], 'NaN'),
+        (np.full((2, 3), 1e300), ['u0_0', 'u0_1'], 'huge'),
         (np.zeros((2, 3, 4)), ['u0_0', 'u0_1'], r'\(2, 3, 4\)'),
         (np.zeros((3, 3)), ['u0_0', 'u0_1'], r'shape \(2,\)'),
     ],
@@ -113,6 +114,11 @@ def test_questions_whose_utterances_have_no_representation_are_not_asked(tmp_pat
 def test_representations_that_do_not_fit_are_refused(tmp_path, z_NxD, names, words):
     with pytest.raises(UserError, match=words):
         measure(tmp_path, z_NxD, names)
+
+
+def test_folds_of_another_shape_are_refused(tmp_path):
+    with pytest.raises(UserError, match='fold_N of shape'):
+        measure(tmp_path, np.zeros((2, 3)), ['u0_0', 'u0_1'], fold_N=np.zeros(1, int))
 
 
 def test_pickled_objects_are_refused(tmp_path):

@@ -277,3 +277,11 @@ def test_results_of_other_commands_are_not_replaced(tmp_path):
     file = write_predictions(tmp_path / 'a.csv', prediction_rows())
     with pytest.raises(UserError, match='was not written by'):
         run_score(write_split(tmp_path), file, out=tmp_path)
+
+
+@pytest.mark.parametrize('row', ['u0_0,1', 'u0_0,1,0,0,5'])
+def test_rows_of_another_length(tmp_path, truth, row):
+    file = tmp_path / 'predictions.csv'
+    file.write_text(f'utterance,angry,happy,sad\n{row}\n')
+    with pytest.raises(UserError, match='line 2, has not 4 cells'):
+        read_predictions(SystemFiles('a', file), truth)
