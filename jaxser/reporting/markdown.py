@@ -256,7 +256,7 @@ def _row_cells(
     sweep: FinishedSweep, row: ComparisonRow, domains: list[str]
 ) -> list[tuple[str, str]]:
     """Returns a row as (heading, text) of every column; `domains` are those of the leakage."""
-    value, interval = format_estimate(row.main, '.3f')
+    pooled, interval = format_estimate(row.main, '.3f')
     title = row.measure.title
     gain, gain_interval = format_estimate(row.gain, '+.3f')
     cells = []
@@ -266,7 +266,7 @@ def _row_cells(
         ('method', row.method),
         ('chosen', _format_coefficients(row.coefficients)),
         (f'dev {title} (mean of folds)', format_number(row.dev_main, '.3f')),
-        (f'{title} (pooled)', value),
+        (f'{title} (pooled)', pooled),
         ('±', format_number(row.sd, '.3f')),
         ('', interval),
         *_other_cells(sweep, row),

@@ -110,6 +110,17 @@ def test_batch_norm_arms_have_a_column_of_joint_plain_training(tmp_path):
     assert '| - plain joint |' in markdown.render_sweep(sweep, comparison_rows(sweep))
 
 
+def test_a_sweep_of_other_keys_has_its_figures_in_their_columns(tmp_path):
+    """The pooled UAR is a number, and not the value of the last key of the setting."""
+    sweep = replace_seed(write_sweep(tmp_path / 'w'), 'model.batch_norm', 'joint', 'domain')
+    rows = comparison_rows(sweep)
+    lines = markdown.render_sweep(sweep, rows).splitlines()
+    table = [line.split(' | ') for line in lines if ' | ' in line]
+    column = table[0].index('UAR (pooled)')
+    expected = [f'{row.main.value:.3f}' for row in rows]
+    assert [cells[column] for cells in table[1 : 1 + len(rows)]] == expected
+
+
 @pytest.mark.parametrize(
     ('flags', 'expected'),
     [
