@@ -162,7 +162,7 @@ def test_enrolling_changes_the_answer_and_not_the_original(predictor, enrolled):
     before = predictor.predict(TESTED, RATE)
     assert largest_difference(enrolled.predict(TESTED, RATE), before) > 1e-3
     assert predictor.enrolment is None
-    assert enrolled._posterior is predictor._posterior
+    assert enrolled._outputs is predictor._outputs
     assert enrolled.enrolment.utterances == 4
     assert enrolled.enrolment.seconds == pytest.approx(sum(map(len, WAVES)) / RATE)
 
