@@ -150,7 +150,7 @@ def test_the_posterior_is_the_mean_over_runs_that_share_the_encoder(
     for variant in (model, single_runs[0]):
         programs.append(
             str(
-                jax.make_jaxpr(variant._posterior)(
+                jax.make_jaxpr(variant._outputs)(
                     variant.run_arrays, variant.extractor.params, *inputs
                 )
             )
