@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from mkdocs.structure.files import File
 
+from jaxser import leaderboard
+from jaxser.scoring import leaderboard_page
+
 ROOT = Path(__file__).resolve().parent.parent
 
 COMMANDS = (
@@ -55,7 +58,7 @@ def on_files(files, config):
         'reference/configuration.md': configuration_page(),
         'reference/commands.md': commands_page(),
     }
-    for path, content in pages.items():
+    for path, content in (pages | leaderboard_files()).items():
         files.append(File.generated(config, path, content=content))
     return files
 
@@ -66,6 +69,18 @@ def on_page_markdown(markdown, page, config, files):
     The pages themselves link the file, which can be read without the site.
     """
     return markdown.replace('notebook.ipynb)', 'notebook.md)')
+
+
+def leaderboard_files() -> dict[str, str]:
+    """Returns the files of the leaderboard of docs/leaderboard/submissions, by path in the site.
+
+    A submission that is not valid ends the build.
+    """
+    ranked = leaderboard.build_leaderboard(ROOT / 'docs' / 'leaderboard' / 'submissions', {})
+    return {
+        f'leaderboard/{leaderboard.PAGE}': leaderboard_page.leaderboard_page(ranked),
+        f'leaderboard/{leaderboard.JSON}': leaderboard.format_json(ranked),
+    }
 
 
 def notebook_page(notebook: dict) -> str:

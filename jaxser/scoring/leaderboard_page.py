@@ -10,7 +10,7 @@ from data_pipelines.wording import join_first, pluralize
 from jaxser.analysis.bootstrap import MIN_SPEAKERS, Estimate
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
 from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot
-from jaxser.reporting.formats import format_estimate, format_number
+from jaxser.reporting.formats import SEEN_NOTE, format_estimate
 from jaxser.reporting.html import (
     Section,
     cells_table,
@@ -79,7 +79,7 @@ def task_body(systems: Sequence[RankedSystem]) -> Markup:
         f'Tested: {statistics.utterances:,} utterances of '
         f'{pluralize(statistics.speakers, "speaker")}, folds pooled.',
         f'Unseen in training: {task.unseen}.',
-        f'Allowed in training: {task.heard}',
+        f'Allowed in training: {task.allowed_in_training}',
     )
     if statistics.speakers < MIN_SPEAKERS:
         body += html_paragraph(
@@ -114,11 +114,8 @@ def ranking_cells(
             tied_rows.append(str(n))
     leakages = []
     for question in HEADLINE_QUESTIONS:
-        answer = submission.leakage.get(question, {})
-        text = format_number(answer.get('strongest'))
-        chance = format_number(answer.get('chance'), '.2f')
         heading = f'leakage, {question_title(question)}'
-        leakages.append((heading, f'{text} (chance {chance})' if text else ''))
+        leakages.append((heading, format_recall(submission.leakage.get(question))))
     return [
         ('system', submission.name),
         ('row', row),
@@ -130,6 +127,20 @@ def ranking_cells(
         ('tied with rows', ', '.join(tied_rows)),
         *leakages,
     ]
+
+
+def format_recall(answer: dict | None) -> str:
+    """Returns the recall of the strongest attacker, e.g. '0.534 (chance 0.17, seen)'."""
+    if answer is None:
+        return ''
+    notes = []
+    if answer['chance'] is not None:
+        notes.append(f'chance {answer["chance"]:.2f}')
+    if answer['seen']:
+        notes.append('seen')
+    return (
+        f'{answer["strongest"]:.3f} ({", ".join(notes)})' if notes else f'{answer["strongest"]:.3f}'
+    )
 
 
 def system_cells(system: RankedSystem) -> list[tuple[str, object]]:
@@ -222,7 +233,8 @@ def reading_section() -> Section:
     body += html_paragraph(
         'Leakage is the recall with which the strongest of several newly trained classifiers '
         'recognises the speaker from the representation. It is as submitted: representations are '
-        'not part of a submission. It is empty where it was not measured.'
+        'not part of a submission. It is empty where it was not measured. '
+        f'{SEEN_NOTE}'
     )
     body += html_paragraph(
         f"'Computed again from {RECOMPUTED}': the predictions were scored again for this page. "

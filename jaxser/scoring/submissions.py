@@ -27,7 +27,7 @@ from data_pipelines.tasks import BenchmarkTask, load_task
 from data_pipelines.wording import join_first, pluralize
 from jaxser.analysis import bootstrap, concordance
 from jaxser.analysis.bootstrap import Statistics
-from jaxser.analysis.leakage import HEADLINE_QUESTIONS
+from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low
 from jaxser.analysis.measure import CCC, Measure
 from jaxser.schemas import Number, find_violation
 from jaxser.scoring.card import SystemCard, parse_card
@@ -85,7 +85,7 @@ class Submission(NamedTuple):
     split_sha256: str
     count_ZxSxCxC: np.ndarray | None
     moment_ZxSxAx6: np.ndarray | None
-    leakage: dict[str, dict]  # by question: strongest, attacker, chance; {} if it was not measured
+    leakage: dict[str, dict]  # by question: strongest, attacker, chance, seen; {}: not measured
     is_recomputed: bool  # whether the statistics were computed again from the predictions
 
     @property
@@ -304,6 +304,7 @@ def _read_leakage(file: Path, leakage: dict) -> dict[str, dict]:
         if violation:
             raise damaged(file, violation, SCORE_AGAIN)
         shown[question] = {key: answer.get(key) for key in ('strongest', 'attacker', 'chance')}
+        shown[question]['seen'] = is_biased_low(answer)
     return shown
 
 

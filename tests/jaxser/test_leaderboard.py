@@ -48,7 +48,7 @@ def test_the_page_is_ranked_and_safe(board):
     for link in page.elements_of('a'):
         assert link['href'].startswith(('#', 'https://example.org'))
     assert HOSTILE in page.text  # as text
-    assert '0.620 (chance 0.25)' in page.text
+    assert '0.620 (chance 0.25, seen)' in page.text
     assert 'a <b> & c' in page.text
     assert len(set(page.ids())) == len(page.ids())
 

@@ -1,7 +1,9 @@
 """Tests that nothing in a submission is believed: figures, predictions, split and files."""
 
+import dataclasses
 import json
 import re
+from pathlib import Path
 
 import pytest
 from helpers.html_page import skip_drawing
@@ -9,7 +11,7 @@ from helpers.scored_systems import CLASSES, prediction_rows, write_predictions
 from helpers.submitted_systems import change_results, use_small_task, write_submission
 
 from data_pipelines.errors import UserError
-from jaxser.scoring.submissions import read_submissions
+from jaxser.scoring.submissions import find_contradictions, read_submissions
 
 
 @pytest.fixture(autouse=True)
@@ -164,20 +166,22 @@ def test_two_systems_of_one_name_are_refused(folder, split, tmp_path):
     assert "have one name, 'one'" in refusal(folder)
 
 
-def test_other_true_labels_are_refused(folder, split, tmp_path):
-    other = write_submission(tmp_path / 'all', 'two', split, prediction_rows())
-
-    def exchange_classes(results):
-        (seed,) = results['systems'][0]['statistics']['counts']
-        for speaker in seed:
-            speaker[0], speaker[1] = speaker[1], speaker[0]
-            speaker[0][0] += 1
-        statistics = results['systems'][0]
-        for key in ('uar', 'wa', 'f1'):
-            statistics.pop(key)
-
-    change_results(other, exchange_classes)
-    assert 'two/results.json contradicts itself' in refusal(folder)
+def test_other_true_labels_or_speakers_are_named(folder):
+    (first,) = read_submissions(folder.parents[1], {})['small_task']
+    other = first._replace(folder=Path('other'), card=dataclasses.replace(first.card, name='x'))
+    assert find_contradictions([first, other]) == []
+    exchanged = first.count_ZxSxCxC.copy()
+    exchanged[:, 0, 0], exchanged[:, 0, 1] = exchanged[:, 0, 1], exchanged[:, 0, 0].copy()
+    exchanged[:, 0, 0, 0] += 1
+    changes = (
+        {'count_ZxSxCxC': exchanged},
+        {'speakers': first.speakers[::-1]},
+        {'classes': first.classes[::-1]},
+        {'split_sha256': 'f' * 64},
+    )
+    for change in changes:
+        (problem,) = find_contradictions([first, other._replace(**change)])
+        assert problem.startswith('other was tested on other utterances than')
 
 
 def test_a_split_file_of_a_task_without_submissions_is_refused(folder, split):
