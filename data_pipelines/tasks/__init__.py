@@ -16,13 +16,13 @@ from data_pipelines.wording import similar_name_hint
 MEASURE_TITLES = {'uar': 'UAR', 'macro-F1': 'macro-F1', 'ccc': 'CCC'}
 
 # What may be used in training, unless a task says otherwise.
-HEARD = (
+ALLOWED_IN_TRAINING = (
     'The training part, with its labels, and the dev part to choose settings. Other speech and '
     'pretrained encoders may be used: the card of a system names them.'
 )
 
 # The same, for tasks that train on one corpus and test on another.
-HEARD_OF_SOURCE = (
+ALLOWED_FROM_SOURCE = (
     'The training and dev parts, which are of the source. No speech of the target, not even '
     'without its labels. Other speech and pretrained encoders may be used: the card of a system '
     'names them.'
@@ -31,7 +31,7 @@ HEARD_OF_SOURCE = (
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkTask:
-    """A benchmark task. Two results with its `split_sha256` are of the same utterances."""
+    """A benchmark task. Results with its `split_sha256` are of the same utterances and labels."""
 
     name: str  # the name of its module
     title: str
@@ -44,7 +44,7 @@ class BenchmarkTask:
     task: str = 'emotion'  # what is predicted, as config.task: emotion | ratings
     ratings: tuple[str, ...] = ()  # what the task `ratings` predicts
     measure: str = 'uar'  # by which systems are ranked: a key of MEASURE_TITLES
-    heard: str = HEARD  # what may be used in training
+    allowed_in_training: str = ALLOWED_IN_TRAINING
     # Utterances of the release without usable audio, which `prepare` rejects too.
     excluded: tuple[str, ...] = ()
     notes: str = ''  # what to know of the release
@@ -72,6 +72,6 @@ def load_task(name: str) -> BenchmarkTask:
     if name not in names:
         raise UserError(
             f'There is no task {name!r}; expected one of {", ".join(names)}.'
-            f'{similar_name_hint(name, names)} python -m data_pipelines.tasks says what they are.'
+            f'{similar_name_hint(name, names)} python -m data_pipelines.tasks lists them.'
         )
     return importlib.import_module(f'{__name__}.{name}').TASK

@@ -83,10 +83,10 @@ def print_tasks() -> None:
     for name in tasks.task_names():
         task = tasks.load_task(name)
         count = '' if task.utterances is None else f'{task.utterances:,}'
-        is_known = 'unknown' if task.split_sha256 is None else 'known'
+        hash_state = 'unknown' if task.split_sha256 is None else 'known'
         corpora_names = ', '.join(task.corpora)
         measure = MEASURE_TITLES[task.measure]
-        table.add_row(name, corpora_names, task.unseen, measure, count, is_known)
+        table.add_row(name, corpora_names, task.unseen, measure, count, hash_state)
     print_text(format_table(table, is_uncut=True), kept='\n')
     print(
         '\nunseen: what training has not seen of the tested speech.\n'
@@ -107,10 +107,11 @@ def print_task(task: BenchmarkTask) -> None:
         'utterances': 'not known' if task.utterances is None else f'{task.utterances:,}',
     }
     for name, counts in (task.counts or {}).items():
-        facts[f'of {name}'] = ', '.join(f'{count} {emotion}' for emotion, count in counts.items())
+        numbers = [f'{count} {emotion}' for emotion, count in counts.items()]
+        facts[f'classes of {name}'] = ', '.join(numbers)
     if task.excluded:
         facts['excluded'] = f'{", ".join(task.excluded)} (no usable audio)'
-    facts['in training'] = task.heard
+    facts['allowed in training'] = task.allowed_in_training
     facts['split'] = task.split_sha256 or 'its SHA-256 is not known yet'
     if task.notes:
         facts['notes'] = task.notes
@@ -181,7 +182,6 @@ def write_task_split(
     """Writes the split of a task; UserError if it is not the official one, unless allowed."""
     # Imported here: the list of tasks and --help need none of them.
     from configs.task import get_config
-    from data_pipelines import labels
     from data_pipelines.protocols.split_file import write_split_file
     from data_pipelines.tasks import _splitting
 
@@ -194,8 +194,7 @@ def write_task_split(
         print_text(sentence)
     print_folds(split.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
-    ratings = config.data.ratings if labels.has_ratings(config.task) else ()
-    write_split_file(out, split.utterances, split.folds, ratings, audio_paths=audio_paths)
+    write_split_file(out, split.utterances, split.folds, task.ratings, audio_paths=audio_paths)
     print_text(f'{pluralize(len(split.utterances), "utterance")}, split {split.sha256}: {out}')
     if differences:
         print_text(

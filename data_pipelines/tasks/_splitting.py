@@ -107,16 +107,16 @@ def tabulate(listed: list[Utterance]) -> Utterances:
 
 
 def find_differences(task: BenchmarkTask, split: Split) -> list[str]:
-    """Returns what differs between a split and the official one, as sentences; none if nothing."""
+    """Returns what differs between a split and the official one; [] if nothing does."""
     differences = []
-    if task.counts is not None:
-        for name in task.corpora:
-            differences += _count_differences(task.counts[name], name, split.utterances)
+    for name, expected in (task.counts or {}).items():
+        differences += _count_differences(expected, name, split.utterances)
     if not differences and task.split_sha256 not in (None, split.sha256):
+        counted = 'the numbers of utterances are right, but ' if task.counts else ''
         differences.append(
-            f'the numbers of utterances are right, but the split is {split.sha256}, and that of '
-            f'the task is {task.split_sha256}: names, labels, speakers, their sexes or the order '
-            'of the files are not those of the official release'
+            f'{counted}the split is {split.sha256}, and that of the task is {task.split_sha256}: '
+            'names, labels, speakers, their sexes or the order of the files are not those of the '
+            'official release'
         )
     return differences
 

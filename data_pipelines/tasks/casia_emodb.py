@@ -1,6 +1,6 @@
 """From CASIA to EMO-DB; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='casia_emodb',
@@ -30,9 +30,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='94e7d5e7ca50a6c57cf9266c4dde9c0ce1875dad5bf16e67c2a0fb8c067e1b27',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        'Published results on the pairs of DIDAN (arXiv 2302.08921) adapt to the target '
-        'without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=_notes.DIDAN,
 )

@@ -1,6 +1,6 @@
 """From CASIA to eNTERFACE'05; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='casia_enterface',
@@ -31,10 +31,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='92566cefbf98605525d5c9099c12045b6c19634dcf07acf55b774961d08c0a72',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "
-        'and so have the same split. Published results on the pairs of DIDAN (arXiv '
-        '2302.08921) adapt to the target without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=f'{_notes.ENTERFACE} {_notes.DIDAN}',
 )

@@ -1,6 +1,6 @@
 """From EMO-DB to CASIA; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='emodb_casia',
@@ -30,9 +30,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='0d47dca9a6bde18dc819bd603a1c2404022476d47e9a1c55ec63739560b9b8c7',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        'Published results on the pairs of DIDAN (arXiv 2302.08921) adapt to the target '
-        'without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=_notes.DIDAN,
 )

@@ -1,6 +1,6 @@
 """From EMO-DB to eNTERFACE'05; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='emodb_enterface',
@@ -31,10 +31,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='dd609e62e3c38854f75e042c9444e76c1d0a65ff66814a002daabd630cec569a',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "
-        'and so have the same split. Published results on the pairs of DIDAN (arXiv '
-        '2302.08921) adapt to the target without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=f'{_notes.ENTERFACE} {_notes.DIDAN}',
 )

@@ -1,6 +1,6 @@
 """From EMO-DB to RAVDESS; four shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask
 
 TASK = BenchmarkTask(
     name='emodb_ravdess',
@@ -28,5 +28,5 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='2803f7ab5d1b95e95a1c9339f121cff678f4ad353a2263f64f2df39d644853c7',
-    heard=HEARD_OF_SOURCE,
+    allowed_in_training=ALLOWED_FROM_SOURCE,
 )

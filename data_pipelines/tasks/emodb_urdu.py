@@ -1,6 +1,6 @@
 """From EMO-DB to URDU; four shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='emodb_urdu',
@@ -28,6 +28,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='5941e7b44b468f5f0d8774f7de62f9d2d10d3438339e5f3e79a5255bdca49abe',
-    heard=HEARD_OF_SOURCE,
-    notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=_notes.URDU,
 )

@@ -1,6 +1,6 @@
 """From eNTERFACE'05 to CASIA; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='enterface_casia',
@@ -31,10 +31,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='c1ec974ce1adc2a50cd499c1305177c98d03e64f572165c523979543fe393246',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "
-        'and so have the same split. Published results on the pairs of DIDAN (arXiv '
-        '2302.08921) adapt to the target without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=f'{_notes.ENTERFACE} {_notes.DIDAN}',
 )

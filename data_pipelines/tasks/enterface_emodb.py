@@ -1,6 +1,6 @@
 """From eNTERFACE'05 to EMO-DB; five shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='enterface_emodb',
@@ -31,10 +31,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='5bba3a3782074d58ef8f5f9ef46ab8728640225c259564884c19f0d19cf1fa8b',
-    heard=HEARD_OF_SOURCE,
-    notes=(
-        "Subject 6 of eNTERFACE'05 is left out: three releases differ in this subject only, "
-        'and so have the same split. Published results on the pairs of DIDAN (arXiv '
-        '2302.08921) adapt to the target without its labels: this task does not.'
-    ),
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=f'{_notes.ENTERFACE} {_notes.DIDAN}',
 )

@@ -1,6 +1,6 @@
 """ESD, its ten English speakers, five classes, five folds by speaker."""
 
-from data_pipelines.tasks import BenchmarkTask
+from data_pipelines.tasks import BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='esd_english',
@@ -23,8 +23,5 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='f7fc7426a1ffeb08e79c73e85f0cdd3c8a4e38668a0a3b02b8c844389ce7cfcd',
-    notes=(
-        'The hash is that of files in 0001/Angry. Copies with the folders train, evaluation '
-        'and test list the files in another order: move the files up.'
-    ),
+    notes=_notes.ESD,
 )

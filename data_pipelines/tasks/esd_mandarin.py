@@ -1,6 +1,6 @@
 """ESD, its ten Mandarin speakers, five classes, five folds by speaker."""
 
-from data_pipelines.tasks import BenchmarkTask
+from data_pipelines.tasks import BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='esd_mandarin',
@@ -23,8 +23,5 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='93be8d72eb436633ff38bd131f9c3b6a50f79584b00282615b8736856b27f4fa',
-    notes=(
-        'The hash is that of files in 0001/Angry. Copies with the folders train, evaluation '
-        'and test list the files in another order: move the files up.'
-    ),
+    notes=_notes.ESD,
 )

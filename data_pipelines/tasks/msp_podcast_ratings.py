@@ -1,6 +1,6 @@
 """MSP-Podcast, ratings as numbers, official parts."""
 
-from data_pipelines.tasks import BenchmarkTask
+from data_pipelines.tasks import BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='msp_podcast_ratings',
@@ -15,10 +15,5 @@ TASK = BenchmarkTask(
     task='ratings',
     ratings=('arousal', 'valence', 'dominance'),
     measure='ccc',
-    notes=(
-        'Test1 of the release is tested, and Development is dev. Utterances of unknown '
-        'speakers are in training only. Releases differ in size: name yours with results. The '
-        'challenge of Interspeech 2025 had this task, with a test part whose labels are not '
-        'public: its figures are of other utterances.'
-    ),
+    notes=_notes.MSP_PODCAST,
 )

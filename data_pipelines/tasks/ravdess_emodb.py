@@ -1,6 +1,6 @@
 """From RAVDESS to EMO-DB; four shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask
 
 TASK = BenchmarkTask(
     name='ravdess_emodb',
@@ -28,5 +28,5 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='1fff0fd3dccfa75a31f0d6f22cea8a3bbd628d73c8abb783d573269284c31c72',
-    heard=HEARD_OF_SOURCE,
+    allowed_in_training=ALLOWED_FROM_SOURCE,
 )

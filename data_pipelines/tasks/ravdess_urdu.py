@@ -1,6 +1,6 @@
 """From RAVDESS to URDU; four shared classes."""
 
-from data_pipelines.tasks import HEARD_OF_SOURCE, BenchmarkTask
+from data_pipelines.tasks import ALLOWED_FROM_SOURCE, BenchmarkTask, _notes
 
 TASK = BenchmarkTask(
     name='ravdess_urdu',
@@ -28,6 +28,6 @@ TASK = BenchmarkTask(
         },
     },
     split_sha256='ae75c30d5bf6b2cf662c33c7e061dcd2e217268c7b9901991a8dd06fb61da341',
-    heard=HEARD_OF_SOURCE,
-    notes='Most speakers of URDU have one emotion only, so that it serves as a target only.',
+    allowed_in_training=ALLOWED_FROM_SOURCE,
+    notes=_notes.URDU,
 )

@@ -57,7 +57,7 @@ def test_a_task_is_explained_with_the_command_that_writes_its_split(name, capsys
     output = capsys.readouterr().out
     task = tasks.load_task(name)
     assert output.startswith(f'{name}: {task.title}\n')
-    assert task.split_sha256 or 'its SHA-256 is not known yet' in output
+    assert (task.split_sha256 or 'its SHA-256 is not known yet') in output
     for key in task.changes:
         assert key in output.replace('\n', ' ')
     sources = [f'--source {corpus}=PATH' for corpus in task.corpora]
