@@ -270,6 +270,7 @@ def leakage_section(evidence: Sequence[Evidence], reference: str) -> Section | N
         'logistic regression (linear), a multilayer perceptron (MLP), kernel ridge regression with '
         'a Gaussian kernel (RBF) and nearest neighbours (kNN).',
         'Settings are chosen on utterances that are neither fitted nor tested.',
+        'p is not corrected for the number of comparisons.' if len(measured) > 1 else '',
         SEEN_NOTE,
         'Attackers of jaxser itself differ in details, so that recalls of this page and of a '
         "sweep's page may differ a little.",
@@ -288,7 +289,7 @@ def _answer_cells(answer: dict) -> list[tuple[str, str]]:
     ]
     for attacker, title in ATTACKERS.items():
         cells.append((title, format_number(answer.get(attacker))))
-    return [*cells, ('speakers', answer['probed_speakers'])]
+    return cells
 
 
 def groups_section(task: Task, evidence: Sequence[Evidence]) -> Section | None:
@@ -426,7 +427,7 @@ def judged_section(
         'utterances. What it was trained on, its authors say in its card.',
     ]
     if benchmark:
-        items.append(f'Allowed in training: {benchmark.heard}')
+        items.append(f'Allowed in training: {benchmark.allowed_in_training}')
     return Section('judged', 'How it was judged', html_list(filter(None, items)))
 
 
