@@ -195,7 +195,6 @@ class _QuestionMaker:
         emotion_N = self.table.emotion_N
         # Utterances that are set aside for enrolment have no representation.
         train = np.setdiff1d(self.fold.train, self.fold.reserved)
-        train = train[emotion_N[train] >= 0]  # utterances that train by their votes have no class
         split = self._with_test(train, emotion_N, self.fold.test, random)
         questions.append(self._make('emotion', self.table.classes, emotion_N, split))
         return [question for question in questions if question is not None]

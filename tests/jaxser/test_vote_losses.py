@@ -39,8 +39,8 @@ def test_the_loss_is_weighted_and_the_accuracy_is_that_of_examples_with_a_class(
     assert metrics['emotion_accuracy'] == 1
 
 
-def test_one_vote_for_the_class_is_the_cross_entropy_to_the_bit():
-    """The value and its gradient."""
+def test_one_vote_for_the_class_is_the_cross_entropy():
+    """The value and its gradient, to rounding: XLA may compile the two differently."""
     random = np.random.default_rng(0)
     scores_BxC = jnp.asarray(random.normal(0, 3, (64, 5)), jnp.float32)
     emotion_B = jnp.asarray(random.integers(0, 5, 64))
@@ -57,7 +57,8 @@ def test_one_vote_for_the_class_is_the_cross_entropy_to_the_bit():
         return losses.vote_loss(scores_BxC, votes_BxC, batch)[0]
 
     for function in (lambda f: f, jax.grad):
-        np.testing.assert_array_equal(function(hard)(scores_BxC), function(soft)(scores_BxC))
+        expected = function(hard)(scores_BxC)
+        np.testing.assert_allclose(function(soft)(scores_BxC), expected, rtol=1e-5, atol=1e-7)
 
 
 def drop(votes, rate: float, draws: int = 4_000) -> np.ndarray:
