@@ -45,7 +45,16 @@ def test_the_import_contracts_of_pyproject_hold():
 
 @pytest.mark.parametrize(
     'module',
-    ['jaxser.analysis', 'jaxser.reporting', 'jaxser.runs', 'jaxser.report', 'jaxser.compare'],
+    [
+        'jaxser.analysis',
+        'jaxser.reporting',
+        'jaxser.runs',
+        'jaxser.report',
+        'jaxser.compare',
+        'jaxser.scoring',
+        'jaxser.score',
+        'jaxser.leaderboard',
+    ],
 )
 def test_analysis_and_reporting_do_not_load_jax(module):
     loaded = loaded_packages(module)

@@ -1,10 +1,12 @@
 """Reads the representations of a system, and rebuilds the folds of a split file for the probe.
 
 representations.npz has `utterance_N` (names as in the split file), `z_NxD`, and if the encoder was
-trained anew in each fold, `fold_N` (numbers of folds).
+trained anew in each fold, `fold_N` (numbers of folds). representations.npy is one array with the
+fields utterance, z, and perhaps fold.
 """
 
 import heapq
+import io
 import itertools
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,7 @@ from data_pipelines.protocols.split_file import SplitFile
 from data_pipelines.protocols.withholding import reserve_attacker_test
 from data_pipelines.wording import join_first, pluralize
 from jaxser.scoring.truth import MAX_LISTED, Truth
-from jaxser.workdir_files import WorkdirFiles
+from jaxser.workdir_files import MAX_BYTES, WorkdirFiles, damaged, read_regular
 
 ORDER_SEED = 0  # the default of config.data.order_seed
 TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
@@ -124,7 +126,7 @@ def _dataset_order(split: SplitFile, index_R: np.ndarray, count: int) -> np.ndar
 
 def read_representations(file: Path, truth: Truth, table: SplitTable) -> Representations:
     """Reads the representations of a system; UserError if they do not fit the split."""
-    arrays = WorkdirFiles(file.parent).read_arrays(file.name, COPY_AGAIN)
+    arrays = _read_arrays(file)
     missing = [name for name in ('utterance_N', 'z_NxD') if name not in arrays]
     if missing:
         raise UserError(
@@ -160,6 +162,29 @@ def read_representations(file: Path, truth: Truth, table: SplitTable) -> Represe
             f'split are {truth.fold_numbers[:10]}.'
         )
     return Representations(by_fold)
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of representations.npz, or those of the fields of representations.npy."""
+    if file.suffix != '.npy':
+        return WorkdirFiles(file.parent).read_arrays(file.name, COPY_AGAIN)
+    content = read_regular(file, COPY_AGAIN, MAX_BYTES)
+    try:
+        table_N = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, TypeError, OSError, EOFError, MemoryError, SyntaxError) as error:
+        reason = f'it is no array ({type(error).__name__}: {error})'
+        raise damaged(file, reason, COPY_AGAIN) from None
+    fields = table_N.dtype.names or ()
+    if table_N.ndim != 1 or not {'utterance', 'z'} <= set(fields):
+        raise UserError(
+            f'{file} has the fields {", ".join(fields) or "none"}; expected one row an utterance '
+            "with the fields utterance, z and perhaps fold, such as numpy.zeros(N, [('utterance', "
+            "'U40'), ('z', 'f4', 64), ('fold', 'i4')])."
+        )
+    arrays = {'utterance_N': table_N['utterance'], 'z_NxD': table_N['z']}
+    if 'fold' in fields:
+        arrays['fold_N'] = table_N['fold']
+    return arrays
 
 
 def _check_arrays(

@@ -9,6 +9,7 @@ from data_pipelines.errors import UserError
 from jaxser.workdir_files import damaged, read_regular
 
 PREDICTIONS, CARD, REPRESENTATIONS = 'predictions.csv', 'system.json', 'representations.npz'
+REPRESENTATION_TABLE = 'representations.npy'  # the same as one array with named fields
 MAX_CARD_BYTES = 100_000
 
 
@@ -83,13 +84,20 @@ def _read_folder(folder: Path, name: str) -> SystemFiles:
     if (folder / CARD).exists():
         card = read_card(folder / CARD)
         name = name or str(card.get('name') or '').strip()
-    representations = folder / REPRESENTATIONS
     return SystemFiles(
-        name or folder.absolute().name,
-        predictions,
-        card,
-        representations if representations.exists() else None,
+        name or folder.absolute().name, predictions, card, _find_representations(folder)
     )
+
+
+def _find_representations(folder: Path) -> Path | None:
+    """Returns the file of representations in a folder; UserError if there are two."""
+    files = [folder / REPRESENTATIONS, folder / REPRESENTATION_TABLE]
+    existing = [file for file in files if file.exists()]
+    if len(existing) > 1:
+        raise UserError(
+            f'{folder} has {REPRESENTATIONS} and {REPRESENTATION_TABLE}. Remove one of them.'
+        )
+    return existing[0] if existing else None
 
 
 def read_card(file: Path) -> dict:

@@ -126,6 +126,45 @@ def test_pickled_objects_are_refused(tmp_path):
         measure(tmp_path, np.array([[{}]], dtype=object), ['u0_0'])
 
 
+def write_npy(file, names, z_NxD, fields=('utterance', 'z')):
+    """Writes representations.npy with these names of its fields."""
+    row = [(fields[0], 'U40'), (fields[1], 'f8', z_NxD.shape[1])]
+    table_N = np.zeros(len(names), row)
+    table_N[fields[0]], table_N[fields[1]] = names, z_NxD
+    np.save(file, table_N)
+
+
+def test_representations_of_an_npy_file_are_those_of_an_npz_file(tmp_path):
+    z_NxD = np.random.default_rng(0).normal(size=(72, 3))
+    names = [row['utterance'] for row in utterances()]
+    truth = read_truth(write_split(tmp_path))
+    table = make_split_table(truth.rows)
+    write_npy(tmp_path / 'representations.npy', names, z_NxD)
+    np.savez(tmp_path / 'representations.npz', utterance_N=np.array(names), z_NxD=z_NxD)
+    found = []
+    for suffix in ('npy', 'npz'):
+        file = tmp_path / f'representations.{suffix}'
+        found.append(read_representations(file, truth, table).by_fold)
+    for fold, (rows, fold_z_NxD) in found[0].items():
+        np.testing.assert_array_equal(rows, found[1][fold][0])
+        np.testing.assert_array_equal(fold_z_NxD, found[1][fold][1])
+
+
+def test_an_npy_file_that_is_no_table_is_refused(tmp_path):
+    truth = read_truth(write_split(tmp_path))
+    table = make_split_table(truth.rows)
+    file = tmp_path / 'representations.npy'
+    write_npy(file, ['u0_0'], np.zeros((1, 3)), ('name', 'vector'))
+    with pytest.raises(UserError, match='has the fields name, vector; expected one row'):
+        read_representations(file, truth, table)
+    np.save(file, np.zeros((2, 3)))
+    with pytest.raises(UserError, match='has the fields none'):
+        read_representations(file, truth, table)
+    np.save(file, np.array([{}], dtype=object))
+    with pytest.raises(UserError, match='it is no array'):
+        read_representations(file, truth, table)
+
+
 def test_constant_dimensions_are_ignored():
     x_NxD = np.stack([np.full(6, 3.0), np.arange(6.0)], axis=1)
     label_N = np.array([0, 0, 0, 1, 1, 1])
