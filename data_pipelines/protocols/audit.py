@@ -66,9 +66,9 @@ def inspect_folds(
     if protocol.separates_sentences:
         sentence |= shared_values(utterances, 'sentence', folds, SENTENCE_PAIRS)
         if sentence['count']:
-            leaks.append('sentence')  # allow_leak cannot allow these two
+            leaks.append('sentence')  # allow_leak cannot allow it
     if copies and copies['leaked']:
-        leaks.append('copy')
+        leaks.append('copy')  # allow_leak cannot allow it
     findings = {
         'folds': len(folds),
         'utterances': len(used_rows),
@@ -98,9 +98,9 @@ def inspect_folds(
 
 
 def _count_unused(utterances: Utterances, folds: list[Fold], protocol: Protocol) -> list[int]:
-    """Returns how many utterances with an emotion are in no part of each fold, by design.
+    """Returns how many utterances with an emotion are in no part of a fold, for each fold.
 
-    Returns nothing for protocols that use all utterances of the known speakers.
+    Returns [] for protocols that do not leave out utterances by design.
     """
     if protocol.name != 'speaker_sentence_folds':
         return []
@@ -233,9 +233,10 @@ def _sentence_leak_message(findings: dict) -> str:
     example = leak['examples'][0]
     return (
         f'Sentence leak: in fold {example["fold"]!r} {" and ".join(example["parts"])} share the '
-        f'sentence {example["sentence"]} ({" and ".join(example["utterances"])}). In all '
+        f'sentence {example["sentence"]} ({" and ".join(example["utterances"])}). In all, '
         f'{pluralize(leak["count"], "sentence")} in {leak["in_folds"]} of '
-        f'{pluralize(findings["folds"], "fold")}, although the protocol separates sentences.'
+        f'{pluralize(findings["folds"], "fold")} leak, although the protocol separates sentences. '
+        'This is a mistake in jaxser: please report it with your command.'
     )
 
 

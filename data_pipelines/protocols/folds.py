@@ -20,7 +20,7 @@ from data_pipelines.protocols.sentences import (
 )
 from data_pipelines.protocols.windows import find_windows, unite_overlaps
 from data_pipelines.speed_copies import check_no_copies
-from data_pipelines.storage.schema import RATING_COLUMNS, Utterances
+from data_pipelines.storage.schema import RATING_COLUMNS, VOTES_COLUMN, Utterances
 
 PARTS = ('train', 'dev', 'test')
 
@@ -265,10 +265,9 @@ def make_speaker_sentence_folds(utterances: Utterances, protocol: Protocol) -> l
         dev_speakers = speaker_groups[(i + 1) % len(speaker_groups)]
         test_sentences = sentence_groups[i % count]
         dev_sentences = sentence_groups[(i + 1) % count]
-        if count == 2:  # dev has the sentences of training
-            held_out = [test_speakers, dev_speakers, test_sentences]
-        else:
-            held_out = [test_speakers, dev_speakers, test_sentences, dev_sentences]
+        held_out = [test_speakers, dev_speakers, test_sentences]
+        if count > 2:  # otherwise dev has the sentences of training
+            held_out.append(dev_sentences)
         is_train_N = np.ones(len(utterances), bool)
         is_train_N[np.concatenate(held_out)] = False
         test = np.intersect1d(test_speakers, test_sentences)
@@ -474,7 +473,7 @@ def check_parts(folds: list[Fold]) -> None:
             if not len(getattr(fold, part)):
                 raise UserError(
                     f'The {part} part of fold {fold.name!r} is empty: '
-                    'its corpora have too few speakers. '
+                    'its corpora have too few speakers, or its speakers do not say its sentences. '
                     'Add a corpus, or choose another --config.protocol.name.'
                 )
 
@@ -600,7 +599,7 @@ def _hashed_fields(
         rating_N = utterances.rating_NxA[:, RATING_COLUMNS.index(name)]
         columns.append([format_rating(rating) for rating in rating_N.tolist()])
     if with_votes:
-        columns.append(utterances.text['votes'].tolist())
+        columns.append(utterances.text[VOTES_COLUMN].tolist())
     return list(zip(*columns))
 
 

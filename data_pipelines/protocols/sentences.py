@@ -33,10 +33,10 @@ def find_sentences(utterances: Utterances, protocol_name: str) -> list[str]:
         example = utterances.text['utterance'][np.flatnonzero(unknown)[0]]
         raise UserError(
             f'{int(unknown.sum())} of {len(utterances)} utterances have no sentence, e.g. '
-            f'{example}. {protocol_name} needs the sentence of every utterance, since one without '
-            'it may be in training and in test. In a list of your own, fill the column sentence. '
-            'Else choose --config.protocol.name=speaker_folds, or select speech whose sentences '
-            'are known, as --config.data.only=style=scripted does for IEMOCAP.'
+            f'{example}. {protocol_name} needs the sentence of every utterance: an unknown one may '
+            'be in training and in test. In a list of your own, fill the column sentence. '
+            'Otherwise choose --config.protocol.name=speaker_folds, or select speech whose '
+            'sentences are known, such as --config.data.only=style=scripted of IEMOCAP.'
         )
     return np.unique(sentence_N).tolist()
 
@@ -44,8 +44,8 @@ def find_sentences(utterances: Utterances, protocol_name: str) -> list[str]:
 def split_by_sentence(utterances: Utterances, groups: int, protocol_name: str) -> list[np.ndarray]:
     """Returns the rows of each of several groups of sentences.
 
-    Sentences are assigned to the groups in turn, in alphabetical order. UserError, which names the
-    protocol, if an utterance has no sentence.
+    Sentences are assigned to the groups in turn, in alphabetical order. UserError if an utterance
+    has no sentence.
     """
     sentences = find_sentences(utterances, protocol_name)
     sentence_N = utterances.text['sentence']

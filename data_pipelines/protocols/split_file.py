@@ -36,13 +36,12 @@ from data_pipelines.protocols.folds import (
     format_rating,
     hash_rows,
 )
-from data_pipelines.storage.schema import RATING_COLUMNS, Utterances
+from data_pipelines.storage.schema import RATING_COLUMNS, VOTES_COLUMN, Utterances
 from data_pipelines.wording import join_first, pluralize
 
 FACT_COLUMNS = ('corpus', 'speaker', 'emotion', 'sex', 'language', 'session', 'sentence')
 TEXT_COLUMNS = ('fold_name', 'part', 'utterance', 'path', *FACT_COLUMNS)
 REQUIRED_COLUMNS = ('fold', 'fold_name', 'part', *HASHED_COLUMNS)
-VOTES_COLUMN = 'votes'
 # Parts of a fold that may share no utterance.
 DISJOINT_PARTS = (*PARTS, 'withheld')
 MAX_LISTED = 3  # utterances that a message names
@@ -53,7 +52,7 @@ class SplitFile:
     """The rows of a split file, in the order of the file."""
 
     path: Path
-    text: dict[str, np.ndarray]  # TEXT_COLUMNS, and 'votes' where the file has it; shape (R,)
+    text: dict[str, np.ndarray]  # text_R of TEXT_COLUMNS, and of 'votes' if the file has it
     fold_R: np.ndarray  # number of the fold
     ratings: tuple[str, ...]  # the ratings that the file has, in their order
     rating_RxA: np.ndarray  # float32, from -1 to 1; NaN where there is none
@@ -188,8 +187,8 @@ def _read_columns(path: Path, content: bytes) -> dict[str, list[str]]:
     for number, row in enumerate(rows, 1):
         if None in row or None in row.values():
             raise UserError(
-                f'{path}, row {number} below the header, has not {len(names)} fields as the '
-                'header has. The file is cut off or damaged: write it again.'
+                f'{path}, row {number} below the header, does not have the {len(names)} fields '
+                'of the header. The file is cut off or damaged: write it again.'
             )
     return {name: [row[name] for row in rows] for name in names}
 
@@ -290,5 +289,5 @@ def _check_facts(split: SplitFile) -> None:
             raise UserError(
                 f'{split.path} says two things of the utterance {utterance}: '
                 f'{", ".join(first)}, and {", ".join(facts)} (corpus, speaker, emotion, ratings). '
-                'Where utterances of two corpora have one name, it begins with the corpus.'
+                'If these are two utterances, give them different names, such as CORPUS/NAME.'
             )

@@ -43,9 +43,10 @@ def take_subset(
 ) -> Fold:
     """Returns the fold with a subset of its training part; UserError if that loses a class.
 
-    `has_classes` says whether classes are predicted; otherwise one may be lost, but not all. Under
-    `speakers` and `confounded`, utterances of unknown speakers are left out; under `confounded` and
-    `per_class` those without a class, which train by their votes.
+    `has_classes` says whether classes are predicted. If not, the emotions are thirds of a rating's
+    scale, some of which may be lost. `speakers` and `confounded` leave out utterances of unknown
+    speakers. `confounded` and `per_class` leave out those without a class, which train by their
+    votes.
     """
     if subset.enrol is not None:
         fold = choose_enrolled(utterances, fold, subset.enrol)

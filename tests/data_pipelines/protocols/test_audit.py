@@ -419,6 +419,7 @@ def test_a_tested_sentence_in_another_part_is_a_leak(name, part):
         find(utterances, [folds[2]], name=name, allow_leak='speaker,audio')
     names = utterances.text['utterance']
     assert f'{part} and test share the sentence' in str(error.value)
+    assert 'please report it' in str(error.value)
     assert f'{names[rows[0]]} and {names[folds[2].test[0]]}' in str(error.value)
 
 

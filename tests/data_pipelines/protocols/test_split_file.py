@@ -181,7 +181,7 @@ def test_a_file_that_is_empty_cut_off_or_absent_is_refused(split_file, tmp_path)
     for content, message in [
         ('', 'lacks the columns fold, fold_name'),
         (header + '\n', 'has no rows'),
-        (text[:-20], 'row 144 below the header, has not'),
+        (text[:-20], 'row 144 below the header, does not have the 12 fields'),
         ('\udcff' + text, 'is not a CSV file in UTF-8'),
     ]:
         split_file.write_bytes(content.encode(errors='surrogateescape'))
