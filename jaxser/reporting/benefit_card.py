@@ -25,7 +25,7 @@ MIN_DIFFERENCE_SCALE = 0.2
 
 def benefit_answer(facts: Facts) -> Answer:
     """Returns whether the setting predicts better than plain training."""
-    rules = (no_figures, _has_nothing_to_compare, _collapsed, _differs_from_plain)
+    rules = (no_figures, _has_nothing_to_compare, _has_collapsed, _differs_from_plain)
     answer = first_answer(rules, facts)
     if facts.short_training:
         answer = answer._replace(sentences=[*answer.sentences, facts.short_training])
@@ -44,7 +44,7 @@ def _has_nothing_to_compare(facts: Facts) -> Answer | None:
     return Answer(AMBER, 'Nothing to compare with', [figure, reason])
 
 
-def _collapsed(facts: Facts) -> Answer | None:
+def _has_collapsed(facts: Facts) -> Answer | None:
     collapsed, runs = verdict_count(facts.best, 'collapsed')
     if not collapsed or 2 * collapsed < runs:
         return None

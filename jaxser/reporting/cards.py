@@ -19,7 +19,7 @@ from jaxser.reporting.split_card import split_answer
 from jaxser.reporting.target import find_target
 
 INVALID_SENTENCE = 'The split leaks: training and test overlap, so this figure is not valid.'
-# Of the way from chance to the best UAR or CCC, 1: below it, plain training has learned little.
+# A share of the way from chance to a UAR or CCC of 1. Below it, plain training has learned little.
 NEAR_CHANCE = 0.2
 # Above every section with results, if the split leaks.
 INVALID_SECTION = 'Not valid: the split leaks.'

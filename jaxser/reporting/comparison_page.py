@@ -222,9 +222,9 @@ def _methods_section(tables: list[SweepTable]) -> Section:
     measures = [UAR] if any(row.uar for row in rows) else []
     if any(row.ccc for row in rows):
         measures.append(CCC)
+    columns = MethodColumns(measures, list(questions))
     cells_by_row = []
     for name, sweep, row, p_holm in zip(names, sweeps, rows, holm_p_values(rows)):
-        columns = MethodColumns(measures, list(questions))
         cells = [('sweep', name), *_row_cells(sweep, row, p_holm, columns)]
         cells_by_row.append(cells)
     answers = itertools.chain.from_iterable((row.leakage or {}).values() for row in rows)
@@ -250,7 +250,7 @@ def _reference_section(tables: list[SweepTable]) -> Section | None:
 
 
 class MethodColumns(NamedTuple):
-    """What all rows of the table of methods have columns of."""
+    """The measures and questions that have columns in the table of methods."""
 
     measures: list[Measure]
     questions: list[str]  # of the probe
@@ -314,9 +314,8 @@ def _sweeps_section(tables: list[SweepTable]) -> Section:
 def cross_corpus_section(tables: list[SweepTable]) -> Section | None:
     """Returns UAR or CCC by source and target corpora.
 
-    There is a figure of plain training and one of the best method on dev, for each measure.
-
-    Returns None where no sweep trains on a source and tests on a target.
+    For each measure there is a figure of plain training, and one of the best method on dev. Returns
+    None where no sweep trains on a source and tests on a target.
     """
     rows_by_measure: dict[Measure, dict[tuple[str, str], list[ComparisonRow]]] = {}
     chances: dict[Measure, float] = {}

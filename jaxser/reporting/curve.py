@@ -267,10 +267,10 @@ def _curve_title(results: dict) -> str:
     folds = folds_of_sweep(results)
     seeds = pluralize(max(collect(rows, 'seeds')), 'seed')
     speakers = tested_speakers(rows)
-    title = find_target(results).measure.title
-    bars = f'too few tested speakers for intervals of {title}'
+    measure_title = find_target(results).measure.title
+    bars = f'too few tested speakers for intervals of {measure_title}'
     if speakers >= bootstrap.MIN_SPEAKERS:
-        bars = f'bars: 95 % intervals of {title} over {speakers} speakers'
+        bars = f'bars: 95 % intervals of {measure_title} over {speakers} speakers'
         if _has_leakage_intervals(rows):
             bars = 'bars: 95 % intervals that resample speakers'
     title = f'{results["protocol"]}, {folds}, {seeds}; {bars}'

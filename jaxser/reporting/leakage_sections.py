@@ -309,8 +309,7 @@ def _scores_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         title = 'Leakage of the predictions alone'
         given = 'log-posteriors of the emotions and the predicted ratings'
     note = html_paragraph(
-        f'The same attackers, given only the {given}: what a service would',
-        'release.',
+        f'The same attackers, given only the {given}: what a service would release.',
     )
     return html_details(title, cells_table(title, cells_by_row) + note)
 

@@ -285,17 +285,18 @@ def _row_cells(
 
 def _other_cells(sweep: FinishedSweep, row: ComparisonRow) -> list[tuple[str, str]]:
     """Returns the cells of the measure that is not the main one, and of each rating."""
-    results, cells = sweep.results, []
+    results = sweep.results
+    cells = []
     if results['classes'] and results.get('ratings'):
         measure, estimate = (UAR, row.uar) if row.measure == CCC else (CCC, row.ccc)
         value, interval = format_estimate(estimate, '.3f')
         cells += [(f'{measure.title} (pooled)', value), ('', interval)]
     if row.measure == CCC and len(results['ratings']) > 1:
         for n, rating in enumerate(results['ratings']):
-            value = None
+            mean = None
             if row.statistics:
-                value = row.statistics.select_rating(n).value_by_seed().mean()
-            cells.append((rating, format_number(value)))
+                mean = row.statistics.select_rating(n).value_by_seed().mean()
+            cells.append((rating, format_number(mean)))
     return cells
 
 

@@ -92,7 +92,7 @@ def wide_limits(
 ) -> tuple[float, float]:
     """Returns limits around values from `low` to `high`, at least `span` apart.
 
-    The limits stay within [least, 1], a little more above: with 0 they are those of shares.
+    They stay from `least`, the lowest possible value, to a little above 1, the highest one.
     """
     missing = max(span - (high - low), 0.1 * (high - low))
     low, high = low - missing / 2, high + missing / 2

@@ -97,6 +97,7 @@ def _fold_table(analysis: SweepAnalysis) -> Markup:
     """Returns the CCC of each fold by itself, mean over seeds."""
     runs_by_fold = _runs_by_fold(analysis, analysis.best_row)
     plain_by_fold = _runs_by_fold(analysis, analysis.plain_row)
+    compared = MEAN if len(analysis.ratings) > 1 else analysis.ratings[0]
     cells_by_row = []
     for fold, runs in sorted(runs_by_fold.items()):
         cells = [('fold', analysis.results['folds'][fold]), ('utterances', runs[0]['test']['n'])]
@@ -105,7 +106,7 @@ def _fold_table(analysis: SweepAnalysis) -> Markup:
             cells.append((rating, format_number(np.mean(values))))
         if len(analysis.ratings) > 1:
             cells.append((MEAN, _mean_concordance(runs)))
-        cells.append((f'{MEAN} plain', _mean_concordance(plain_by_fold.get(fold, []))))
+        cells.append((f'{compared} plain', _mean_concordance(plain_by_fold.get(fold, []))))
         cells_by_row.append(cells)
     title = analysis.setting_title(analysis.best_row)
     note = html_paragraph(f'CCC of {title}, each fold by itself, mean over seeds.')
@@ -121,7 +122,7 @@ def _runs_by_fold(analysis: SweepAnalysis, row: dict | None) -> dict[int, list[d
 
 
 def _mean_concordance(runs: list[dict]) -> str:
-    """Returns the mean CCC of several runs as text; '' without any."""
+    """Returns the mean CCC of runs as text; '' if there are none."""
     return format_number(np.mean([run['test']['ccc'] for run in runs])) if runs else ''
 
 

@@ -269,9 +269,10 @@ def groups_section(analysis: SweepAnalysis) -> Section:
         values, cells_by_row = [], []
         for group, mask_S in masks.items():
             plain = all_plain.select_speakers(mask_S) if all_plain else None
-            estimate = bootstrap.measure_estimate(best.select_speakers(mask_S))
+            own = best.select_speakers(mask_S)
+            estimate = bootstrap.measure_estimate(own)
             values.append(estimate.value)
-            cells = _group_cells(best.select_speakers(mask_S), plain, estimate)
+            cells = _group_cells(own, plain, estimate)
             cells_by_row.append([(kind, group), *cells])
         lowest = _lowest_groups(values)
         lowest_groups.append(_describe_lowest(kind, list(masks), values, lowest))

@@ -10,20 +10,14 @@ class Target(NamedTuple):
     """What the models of a sweep predict."""
 
     measure: Measure = UAR  # by which settings are compared
-    noun: str = 'the emotion'
     plural: str = 'emotions'
+    lost: str = 'the emotion was forgotten too'  # what happened in a run that has collapsed
     # What the audit of the split asks for: the emotion, or the first rating in thirds of its scale.
     stratum: str = 'the emotion'
 
     @property
-    def lost(self) -> str:
-        """What happened to a run that has collapsed, as a clause."""
-        verb = 'was' if self.noun == 'the emotion' else 'were'
-        return f'{self.noun} {verb} forgotten too'
-
-    @property
     def is_in_thirds(self) -> bool:
-        """Whether the audit is about a rating, of which it knows low, middle and high."""
+        """Returns whether the audit is about a rating, of which it knows low, middle and high."""
         return self.stratum != 'the emotion'
 
 
@@ -34,7 +28,8 @@ def find_target(results: dict) -> Target:
     """Returns what the sweep of a results.json predicts; earlier versions knew only emotions."""
     measure = results_measure(results)
     if results.get('task') == 'ratings':
-        return Target(measure, 'the ratings', 'ratings', results['ratings'][0])
+        lost = 'the ratings were forgotten too'
+        return Target(measure, 'ratings', lost, stratum=results['ratings'][0])
     return EMOTION._replace(measure=measure)
 
 

@@ -192,6 +192,7 @@ def _legend(results: dict) -> list[str]:
 def _measure_legend(
     results: dict, speakers: int, has_intervals: bool, is_compared: bool
 ) -> list[str]:
+    """Returns the lines about measures, differences and intervals."""
     measure = find_target(results).measure
     plain = 'plain training'
     if results['method'] == 'speaker_norm snp':

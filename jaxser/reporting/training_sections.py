@@ -180,7 +180,7 @@ def failed_runs_section(analysis: SweepAnalysis) -> Section:
     return Section(name, title, note + cells_table('Failed runs', cells_by_row))
 
 
-def predicted_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
+def _predicted_facts(analysis: SweepAnalysis) -> list[tuple[str, str]]:
     """Returns (name, value) of the classes and ratings that are predicted."""
     facts = []
     if analysis.classes:
@@ -197,7 +197,7 @@ def details_section(analysis: SweepAnalysis) -> Section:
         ('commit', metadata['git_commit'] or 'unknown'),
         ('split', f'sha256 {results["split_sha256"]}'),
         ('corpora', ', '.join(results['corpora'])),
-        *predicted_facts(analysis),
+        *_predicted_facts(analysis),
         ('normalised by', results['normalisation']),
         ('precision of matrix products', results['matmul_precision']),
     ]

@@ -295,7 +295,8 @@ def test_the_audit_knows_a_rating_in_thirds(tmp_path):
 def test_what_is_predicted_follows_from_the_results():
     """Results of earlier versions have no task: they are about emotions."""
     older = {'classes': ['a', 'b'], 'selection': 'last epoch'}
-    assert find_target(older).noun == 'the emotion'
+    assert find_target(older).plural == 'emotions'
+    assert find_target(older).lost == 'the emotion was forgotten too'
     assert chance_level(older) == 0.5
     ratings = {'task': 'ratings', 'ratings': ['valence'], 'classes': []}
     assert find_target(ratings).stratum == 'valence'
