@@ -3,10 +3,15 @@
   pip install torch transformers scikit-learn soundfile
   python tests/benchmarks/external/whisper_states.py --split split.csv --source CORPUS --out OUT
       [--encoder openai/whisper-tiny.en]
+  python tests/benchmarks/external/whisper_states.py --split split.csv --out OUT
+      --states data/ravdess/whisper-5x384-pooled-0123abcd.npz
 
+With --states, the mean states are those that `data_pipelines.pack` has packed.
 The states of each layer are averaged over the frames of the utterance. Audio is not padded to 30
 seconds. The layer and the penalty of the regression are chosen by the UAR on dev.
 """
+
+import re
 
 import folds
 import linear
@@ -23,6 +28,10 @@ COMMAND = (
     'python tests/benchmarks/external/whisper_states.py --split split.csv --source CORPUS --out OUT'
     ' --encoder ENCODER'
 )
+STATES_COMMAND = (
+    'python tests/benchmarks/external/whisper_states.py --split split.csv --out OUT --states STATES'
+)
+PACKED_NAME = re.compile(r'(\d+)x(\d+)-pooled')
 
 
 class StateMeans:
@@ -73,9 +82,30 @@ def compute_means(means: StateMeans, paths: dict[str, str]) -> dict[str, dict[st
     return by_layer
 
 
+def read_means(file: str) -> dict[str, dict[str, np.ndarray]]:
+    """Returns the mean state of each utterance by the name of the layer, from a packed corpus.
+
+    A row of `mel_RxM` has the mean and the standard deviation of the states of every layer. The
+    name of the file says how many layers there are, and their width.
+    """
+    layers, width = map(int, PACKED_NAME.search(file).groups())
+    by_layer = {}
+    with np.load(file, allow_pickle=False) as content:
+        utterances = content['text_utterance'].tolist()
+        moment_NxLxM = content['mel_RxM'].astype(np.float32).reshape(-1, layers, 2 * width)
+    for layer in range(layers):
+        mean_NxD = moment_NxLxM[:, layer, :width]
+        by_layer[f'layer {layer}'] = dict(zip(utterances, mean_NxD))
+    return by_layer
+
+
 def main() -> None:
     """Parses the command line, trains, and writes the submission."""
-    parser = folds.make_parser(__doc__)
+    parser = folds.make_parser(__doc__, needs_audio=False)
+    parser.add_argument(
+        '--source', nargs='+', help='the folder of the corpus; of several, CORPUS=PATH for each'
+    )
+    parser.add_argument('--states', help='the .npz of packed states, in place of --source')
     parser.add_argument(
         '--encoder',
         default='openai/whisper-tiny.en',
@@ -83,9 +113,17 @@ def main() -> None:
     )
     parser.add_argument('--title', default='Whisper tiny.en', help='its name on the leaderboard')
     arguments = parser.parse_args()
-    split = folds.read_split(arguments.split, arguments.source)
-    means = StateMeans(arguments.encoder)
-    candidates = compute_means(means, split.paths)
+    if bool(arguments.source) == bool(arguments.states):
+        parser.error('give either --source or --states')
+    split = folds.read_split(arguments.split, arguments.source or [])
+    command, origin, encoder_parameters = STATES_COMMAND, 'prepared by jaxser', None
+    if arguments.states:
+        candidates = read_means(arguments.states)
+    else:
+        means = StateMeans(arguments.encoder)
+        candidates = compute_means(means, split.paths)
+        encoder_parameters = means.parameters
+        command, origin = COMMAND, f'transformers {transformers.__version__}'
     submission = folds.Submission(arguments.out, split.classes)
     parameters = linear.run(split, candidates, submission)
     submission.write(
@@ -93,14 +131,14 @@ def main() -> None:
             'name': f'{arguments.title} states + logistic regression (PyTorch)',
             'authors': folds.AUTHORS,
             'description': 'The mean state of one layer of a frozen encoder '
-            f'(transformers {transformers.__version__}), standardised, and a logistic regression '
-            'with balanced classes. Layer and penalty are chosen on dev.',
+            f'({origin}), standardised, and a logistic regression with balanced classes. Layer '
+            'and penalty are chosen on dev.',
             'training_data': f'{folds.TASK_ONLY}; the encoder: 680,000 hours of speech from the '
             'web with transcripts (Whisper)',
-            'parameters': parameters + means.parameters,
+            'parameters': None if encoder_parameters is None else parameters + encoder_parameters,
             'licence': 'Apache-2.0 (script); the weights of Whisper are MIT',
             'url': 'https://github.com/openai/whisper',
-            'command': COMMAND,
+            'command': command,
         }
     )
 
