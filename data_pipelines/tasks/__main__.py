@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
         print_task(task)
         return
     sources = parse_sources(task, options.source)
+    check_out(options.out)
     write_task_split(task, sources, options.out, options.allow_partial)
 
 
@@ -176,6 +177,15 @@ def parse_sources(task: BenchmarkTask, texts: list[str]) -> dict[str, Path]:
     return sources
 
 
+def check_out(out: Path) -> None:
+    """Raises a UserError if the split's file cannot be written because of what is there."""
+    if out.is_dir():
+        raise UserError(f'--out {out} is a folder. Name a file, such as {out / "split.csv"}.')
+    for folder in out.parents:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f'--out {out}: {folder} is a file and not a folder. Choose another.')
+
+
 def write_task_split(
     task: BenchmarkTask, sources: dict[str, Path], out: Path, allow_partial: bool = False
 ) -> None:
@@ -195,7 +205,8 @@ def write_task_split(
     print_folds(split.folds)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_split_file(out, split.utterances, split.folds, task.ratings, audio_paths=audio_paths)
-    print_text(f'{pluralize(len(split.utterances), "utterance")}, split {split.sha256}: {out}')
+    print_text(f'Written: {out}, {pluralize(len(split.utterances), "utterance")}')
+    print_text(f'SHA-256 of the split: {split.sha256}')
     if differences:
         print_text(
             f'This is NOT the split of the task {task.name}, and results on it are not comparable '

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_pipelines import corpora, speaker_names
 from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
 from data_pipelines.protocols.split import Split, divide, select_from
 from data_pipelines.storage import schema
 from data_pipelines.storage.listing import complete_listing
@@ -52,7 +53,13 @@ def make_task_split(config, task: BenchmarkTask, sources: Mapping[str, Path]) ->
         paths += [relative_path(utterance.path, sources[name]) for utterance in listed]
     utterances = schema.concatenate_datasets(datasets)
     path_by_name = dict(zip(utterances.text['utterance'].tolist(), paths))
-    split = divide(config, *select_from(config, utterances))
+    try:
+        split = divide(config, *select_from(config, utterances))
+    except UserError as error:
+        raise UserError(
+            f'These files do not suffice for the protocol of {task.name}, which is fixed. '
+            f'Use the complete release of {" and of ".join(task.corpora)}. Details: {error}'
+        ) from None
     names = split.utterances.text['utterance'].tolist()
     return TaskSplit(split, [path_by_name[name] for name in names])
 
@@ -114,9 +121,9 @@ def find_differences(task: BenchmarkTask, split: Split) -> list[str]:
     if not differences and task.split_sha256 not in (None, split.sha256):
         counted = 'the numbers of utterances are right, but ' if task.counts else ''
         differences.append(
-            f'{counted}the split is {split.sha256}, and that of the task is {task.split_sha256}: '
-            'names, labels, speakers, their sexes or the order of the files are not those of the '
-            'official release'
+            f'{counted}the SHA-256 of the split is {split.sha256}, and that of the task is '
+            f'{task.split_sha256}: names, labels, speakers, their sexes or the order of the files '
+            'are not those of the official release'
         )
     return differences
 

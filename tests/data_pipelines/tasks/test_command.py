@@ -77,7 +77,8 @@ def test_the_official_split_is_written_and_called_so(ravdess, tmp_path, capsys):
     assert split.sha256 == task.split_sha256
     assert set(split.text['part'].tolist()) == {'train', 'dev', 'test'}
     assert split.text['path'][0].startswith('Actor_')
-    assert f'1440 utterances, split {task.split_sha256}' in output
+    assert f'Written: {out}, 1440 utterances' in output
+    assert f'SHA-256 of the split: {task.split_sha256}' in output
     assert 'This is the official split of the task ravdess_speaker.' in output
     assert '--config=configs/task.py:ravdess_speaker' in output
     assert f'--split {out} --task ravdess_speaker' in output
@@ -100,6 +101,25 @@ def test_a_corpus_that_is_not_complete_is_refused_unless_allowed(ravdess, tmp_pa
     assert 'official' not in output
     assert '--task' not in output  # jaxser.score would refuse the split
     assert read_split_file(out).sha256 != tasks.load_task('ravdess_speaker').split_sha256
+
+
+def test_files_that_do_not_suffice_for_the_protocol_are_refused(tmp_path):
+    """The task fixes the protocol, so that the advice is another release."""
+    paths = [path for path in make_ravdess_paths() if path.startswith('Actor_01')]
+    source = write_empty_files(tmp_path / 'ravdess', paths)
+    arguments = ['--source', source, '--out', tmp_path / 'split.csv', '--allow_partial']
+    message = refusal('ravdess_speaker', *arguments)
+    assert message.startswith('These files do not suffice for the protocol of ravdess_speaker')
+    assert 'Use the complete release of ravdess.' in message
+    assert 'Only 1 speaker' in message
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_corpus_is_read(tmp_path):
+    (tmp_path / 'file').touch()
+    arguments = ['ravdess_speaker', '--source', tmp_path / 'nowhere', '--out']
+    assert f'--out {tmp_path} is a folder. Name a file' in refusal(*arguments, tmp_path)
+    message = refusal(*arguments, tmp_path / 'file' / 'split.csv')
+    assert f'{tmp_path}/file is a file and not a folder' in message
 
 
 def write_msp_podcast(root: Path) -> Path:
