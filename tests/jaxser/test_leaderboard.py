@@ -1,6 +1,7 @@
 """Tests of the leaderboard: its page is safe to publish, and its figures are those of the score."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -83,3 +84,13 @@ def test_a_split_without_its_task_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, tmp_path, '--out', tmp_path / 'board', '--split', 'split.csv')
     assert 'expected TASK=split.csv' in capsys.readouterr().err
+
+
+def test_neither_command_imports_jax_at_its_start():
+    code = 'import sys, jaxser.leaderboard, jaxser.submission; print(*sys.modules)'
+    completed = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    )
+    loaded = set(completed.stdout.split())
+    assert 'jaxser.scoring.ranking' in loaded
+    assert loaded.isdisjoint(('jax', 'tensorflow', 'flax', 'matplotlib', 'sklearn'))

@@ -3,16 +3,19 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from helpers import finished_sweeps, rating_sweeps
 from helpers.html_page import skip_drawing
 from helpers.scored_systems import run_score
+from safetensors.numpy import load_file
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from jaxser import submission
 from jaxser.scoring.card import parse_card
 
+NO_CLASSES = ('utterance', 'fold', 'seed')
 REQUIRED = ('--authors', 'A. Author', '--licence', 'MIT')
 
 
@@ -102,3 +105,26 @@ def test_a_card_without_authors_is_refused(tmp_path, monkeypatch, capsys):
     with pytest.raises((SystemExit, UserError)):
         run(monkeypatch, tmp_path / 'sweep', tmp_path / 'out', '--authors', ' ')
     assert 'authors' in capsys.readouterr().err
+
+
+def test_representations_are_those_that_the_emotion_head_reads(swept, tmp_path, monkeypatch):
+    """Of every fold: softmax(z W + b) is the posterior in predictions.csv."""
+    run(monkeypatch, swept, tmp_path / 'out', '--representations')
+    model = load_file(swept / 'model' / 'model.safetensors')
+    metadata = json.loads((swept / 'model' / 'model.json').read_text())
+    with np.load(tmp_path / 'out' / 'representations.npz', allow_pickle=False) as arrays:
+        keys = zip(arrays['fold_N'].tolist(), arrays['utterance_N'].tolist())
+        z_by_key = dict(zip(keys, arrays['z_NxD']))
+    with csv_files.open_rows(tmp_path / 'out' / 'predictions.csv') as reader:
+        rows = list(reader)
+    heads = {}
+    for n, own_run in enumerate(metadata['runs']):
+        name = 'params/emotion/layers_0/'
+        heads[own_run['fold']] = model[f'{name}kernel'][n], model[f'{name}bias'][n]
+    for row in rows:
+        kernel_DxC, bias_C = heads[int(row['fold'])]
+        scores_C = z_by_key[int(row['fold']), row['utterance']] @ kernel_DxC + bias_C
+        p_C = np.exp(scores_C) / np.exp(scores_C).sum()
+        expected_C = [float(row[name]) for name in sorted(row) if name not in NO_CLASSES]
+        np.testing.assert_allclose(p_C, expected_C, atol=1e-5)
+    assert len(z_by_key) > len(rows)  # training utterances too, on which attackers are fitted
