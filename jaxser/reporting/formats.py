@@ -31,7 +31,8 @@ PEARSON_RMSE_NOTE = (
     '1.'
 )
 VOTE_KL_NOTE = (
-    "KL of votes: from the raters' votes to the posteriors, in nats, mean over utterances."
+    'KL of votes: the Kullback-Leibler divergence KL(votes ‖ posteriors), in nats, '
+    'mean over utterances with votes.'
 )
 # With fewer tested utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
 # error is above 0.09.

@@ -15,6 +15,7 @@ from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
     VERDICTS_NOTE,
+    VOTE_KL_NOTE,
     folds_of_sweep,
     format_attack,
     format_leakage,
@@ -205,6 +206,8 @@ def _measure_legend(
         others.append('WA: accuracy, folds pooled.')
     if results.get('ratings'):
         others.append('Pearson, RMSE (on the scale from -1 to 1): folds pooled, mean over ratings.')
+    if any(row.get('vote_kl') is not None for row in results['summary']):
+        others.append(VOTE_KL_NOTE)
     if is_compared:
         others.append(f'vs plain: {measure.title}, folds pooled, minus that of {plain}.')
     if has_intervals:

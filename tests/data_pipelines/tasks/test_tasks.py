@@ -65,13 +65,13 @@ def write_crema_d_demographics(root: Path) -> None:
     (root / 'VideoDemographics.csv').write_text('\n'.join(lines))
 
 
-def split_of(name: str, sources: dict[str, Path]):
+def task_and_split(name: str, sources: dict[str, Path]):
     """Returns the task of a name, and its split from the files in some folders."""
     task = tasks.load_task(name)
     return task, _splitting.make_task_split(get_config(name), task, sources).split
 
 
-def keep_official(task: BenchmarkTask, split) -> None:
+def assert_official(task: BenchmarkTask, split) -> None:
     """Asserts that a split is the task's official one."""
     assert _splitting.find_differences(task, split) == []
     assert split.sha256 == task.split_sha256
@@ -123,12 +123,12 @@ def test_ravdess_has_the_official_splits_and_relative_paths(tmp_path):
     """By speaker, each utterance is tested once; by speaker and sentence, half of them are."""
     source = write_ravdess(tmp_path / 'ravdess')
     task = tasks.load_task('ravdess_speaker')
-    made = _splitting.make_task_split(get_config(task.name), task, {'ravdess': source})
-    keep_official(task, made.split)
-    assert made.audio_paths[0] == 'Actor_01/03-01-01-01-01-01-01.wav'
-    assert sum(len(fold.test) for fold in made.split.folds) == 1440
-    task, split = split_of('ravdess_speaker_sentence', {'ravdess': source})
-    keep_official(task, split)
+    task_split = _splitting.make_task_split(get_config(task.name), task, {'ravdess': source})
+    assert_official(task, task_split.split)
+    assert task_split.audio_paths[0] == 'Actor_01/03-01-01-01-01-01-01.wav'
+    assert sum(len(fold.test) for fold in task_split.split.folds) == 1440
+    task, split = task_and_split('ravdess_speaker_sentence', {'ravdess': source})
+    assert_official(task, split)
     tested = np.concatenate([fold.test for fold in split.folds])
     assert len(np.unique(tested)) == len(tested) == 720
     assert len(set(split.utterances.text['speaker'][tested])) == 24
@@ -141,7 +141,7 @@ def test_ravdess_has_the_official_splits_and_relative_paths(tmp_path):
 def test_esd_has_the_official_split_of_each_language(tmp_path):
     source = write_esd(tmp_path)
     for name in ('esd_english', 'esd_mandarin'):
-        keep_official(*split_of(name, {'esd': source}))
+        assert_official(*task_and_split(name, {'esd': source}))
 
 
 def write_enterface(root: Path, sixth: str) -> Path:
@@ -163,7 +163,7 @@ def test_all_releases_of_enterface_give_the_same_split(name, tmp_path):
     hashes = set()
     for sixth in ('films', 'sentences', 'films and sentences'):
         enterface = write_enterface(tmp_path / sixth, sixth)
-        _, split = split_of(name, {'casia': casia, 'enterface': enterface})
+        _, split = task_and_split(name, {'casia': casia, 'enterface': enterface})
         assert 'enterface/6' not in split.utterances.text['speaker']
         hashes.add(split.sha256)
     assert len(hashes) == 1
@@ -195,22 +195,22 @@ def test_a_sweep_on_prepared_data_has_the_split_that_is_made_of_the_files(tmp_pa
     """Without the silent file, which `prepare` rejects and the task excludes."""
     source = write_crema_d(tmp_path / 'crema_d')
     prepare_corpus('crema_d', source, tmp_path / 'data', LogMel(), allow_partial=True, workers=1)
-    _, split = split_of('crema_d_speaker', {'crema_d': source})
+    _, split = task_and_split('crema_d_speaker', {'crema_d': source})
     prepared = prepared_split('crema_d_speaker', tmp_path / 'data')
     assert len(split.utterances) == 23
     assert prepared.sha256 == split.sha256
     task = dataclasses.replace(tasks.load_task('crema_d_speaker'), excluded=())
-    made = _splitting.make_task_split(get_config(task.name), task, {'crema_d': source})
-    assert made.split.sha256 != prepared.sha256
+    task_split = _splitting.make_task_split(get_config(task.name), task, {'crema_d': source})
+    assert task_split.split.sha256 != prepared.sha256
 
 
 def test_files_that_a_list_names_and_that_are_missing_are_counted(tmp_path, capsys):
     """As `prepare` rejects them, they are not in the split."""
     source = write_ravdess(tmp_path)
-    gone = source / 'Actor_03/03-01-05-01-02-01-03.wav'
-    gone.unlink()
-    gone.symlink_to('nowhere.wav')
-    task, split = split_of('ravdess_speaker', {'ravdess': source})
+    missing = source / 'Actor_03/03-01-05-01-02-01-03.wav'
+    missing.unlink()
+    missing.symlink_to('nowhere.wav')
+    task, split = task_and_split('ravdess_speaker', {'ravdess': source})
     assert '1 file missing that the lists of the corpus name' in capsys.readouterr().out
     assert _splitting.find_differences(task, split) == [
         'ravdess, angry: expected 192 utterances, found 191'
@@ -221,7 +221,7 @@ def test_a_split_with_the_right_counts_and_other_speakers_is_not_the_official_on
     source = write_ravdess(tmp_path)
     paths = [source / f'Actor_03/03-01-05-01-02-01-{actor}.wav' for actor in ('03', '04')]
     paths[0].rename(source / 'Actor_03/03-01-05-01-02-03-03.wav')
-    task, split = split_of('ravdess_speaker', {'ravdess': source})
+    task, split = task_and_split('ravdess_speaker', {'ravdess': source})
     (difference,) = _splitting.find_differences(task, split)
     assert 'numbers of utterances are right' in difference
     assert task.split_sha256 in difference
@@ -230,9 +230,9 @@ def test_a_split_with_the_right_counts_and_other_speakers_is_not_the_official_on
 def test_a_sex_that_is_not_known_changes_the_split_of_crema_d(tmp_path):
     """The speakers are dealt to the parts by sex: the release's list must be there."""
     source = write_crema_d(tmp_path)
-    hashes = {split_of('crema_d_speaker', {'crema_d': source})[1].sha256}
+    hashes = {task_and_split('crema_d_speaker', {'crema_d': source})[1].sha256}
     write_crema_d_demographics(source)
-    hashes.add(split_of('crema_d_speaker', {'crema_d': source})[1].sha256)
+    hashes.add(task_and_split('crema_d_speaker', {'crema_d': source})[1].sha256)
     assert len(hashes) == 2
 
 
@@ -244,10 +244,10 @@ def shared_folder(kind: str) -> Path:
     return folder
 
 
-KNOWN = [name for name in NAMES if tasks.load_task(name).split_sha256]
+NAMES_WITH_HASH = [name for name in NAMES if tasks.load_task(name).split_sha256]
 
 
-@pytest.mark.parametrize('name', [name for name in KNOWN if not name.startswith('esd')])
+@pytest.mark.parametrize('name', [name for name in NAMES_WITH_HASH if not name.startswith('esd')])
 def test_the_official_lists_of_files_give_the_official_split(name, once):
     """Of $JAXSER_SHARED/layouts, which has the paths of the releases."""
     layouts = shared_folder('layouts')
@@ -259,13 +259,17 @@ def test_the_official_lists_of_files_give_the_official_split(name, once):
             write_crema_d_demographics(root)
 
     corpora_of_task = tasks.load_task(name).corpora
-    keep_official(
-        *split_of(name, {corpus: once(corpus, write_corpus) for corpus in corpora_of_task})
+    assert_official(
+        *task_and_split(name, {corpus: once(corpus, write_corpus) for corpus in corpora_of_task})
     )
 
 
-REAL = {'emodb', 'ravdess', 'urdu'}
-REAL_NAMES = [n for n in KNOWN if set(tasks.load_task(n).corpora) <= REAL and n != 'emodb_seven']
+REAL_CORPORA = {'emodb', 'ravdess', 'urdu'}
+REAL_NAMES = [
+    name
+    for name in NAMES_WITH_HASH
+    if set(tasks.load_task(name).corpora) <= REAL_CORPORA and name != 'emodb_seven'
+]
 
 
 @pytest.mark.parametrize('name', REAL_NAMES)
@@ -273,7 +277,7 @@ def test_real_files_give_the_official_split(name):
     """Of $JAXSER_SHARED/corpora, which has the four classes of EMO-DB."""
     folder = shared_folder('corpora')
     corpora_of_task = tasks.load_task(name).corpora
-    keep_official(*split_of(name, {corpus: folder / corpus for corpus in corpora_of_task}))
+    assert_official(*task_and_split(name, {corpus: folder / corpus for corpus in corpora_of_task}))
 
 
 @pytest.mark.slow

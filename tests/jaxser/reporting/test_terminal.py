@@ -117,6 +117,18 @@ def test_the_legend_says_what_is_pooled_over_folds_and_what_is_a_mean(tmp_path, 
     assert 'on utterances on which it was not fitted; mean of the folds' in printed
 
 
+def test_the_divergence_from_votes_is_explained_where_it_is_shown(tmp_path, capsys):
+    """Only sweeps with soft labels have it."""
+    rows = [make_row(lam=lam) for lam in (0.0, 0.3)]
+    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
+    assert 'KL' not in capsys.readouterr().out
+    rows[0] |= {'vote_kl': 0.25}
+    terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
+    printed = ' '.join(capsys.readouterr().out.split())
+    assert '0.250' in printed
+    assert 'KL(votes ‖ posteriors), in nats' in printed
+
+
 def test_a_sweep_on_synthetic_speech_is_marked(tmp_path, capsys):
     """The caption of the table warns."""
     synthetic = {'summary': [make_row(lam=0.0)], 'corpora': ['demo'], 'synthetic': True}
