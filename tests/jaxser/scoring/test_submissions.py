@@ -108,15 +108,23 @@ def test_results_of_something_else_are_refused(folder, change, message):
         ('x', 'numbers'),
         (1e300, 'numbers'),
         ([1], 'numbers'),
-        (50, 'no counts of the same utterances'),  # the other seed has other utterances
     ],
 )
 def test_impossible_counts_are_refused(folder, count, message):
     def change(results):
-        results['systems'][0]['statistics']['counts'][0][0][0][0] = count
+        for seed in results['systems'][0]['statistics']['counts']:
+            seed[0][0][0] = count
 
     change_results(folder, change)
     assert message in refusal(folder)
+
+
+def test_seeds_of_other_utterances_are_refused(folder):
+    def change(results):
+        results['systems'][0]['statistics']['counts'][0][0][0][0] += 1
+
+    change_results(folder, change)
+    assert 'no counts of the same utterances' in refusal(folder)
 
 
 def test_impossible_leakage_is_refused(folder):
