@@ -24,14 +24,14 @@ OTHER_FIGURES = {
     'f1': 'F1',
     'pearson': 'Pearson',
     'rmse': 'RMSE',
-    'vote_kl': 'KL of votes',
+    'vote_kl': 'KL to votes',
 }
 PEARSON_RMSE_NOTE = (
     "Pearson: Pearson's correlation. RMSE: root of the mean squared error, on the scale from -1 to "
     '1.'
 )
 VOTE_KL_NOTE = (
-    'KL of votes: the Kullback-Leibler divergence KL(votes ‖ posteriors), in nats, '
+    'KL to votes: the Kullback-Leibler divergence KL(votes ‖ posteriors), in nats, '
     'mean over utterances with votes.'
 )
 # With fewer tested utterances, leakage is only a rough estimate: at a recall of 0.5 its standard

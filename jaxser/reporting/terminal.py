@@ -140,7 +140,7 @@ def _other_cells(results: dict, row: dict) -> list[tuple[str, str]]:
     other = _other_measure(results)
     if other:
         cells.append((other.title, format_number(row[other.key], '.3f')))
-    cells.append(('KL of\nvotes', format_number(row.get('vote_kl'), '.3f')))
+    cells.append(('KL to\nvotes', format_number(row.get('vote_kl'), '.3f')))
     return cells
 
 
