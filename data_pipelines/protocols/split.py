@@ -57,7 +57,12 @@ def filter_utterances(utterances: Utterances, selection: str) -> tuple[Utterance
             f'config.data.only: no utterance has {column}={unknown[0]}; '
             f'found: {_list_values(values)}.'
         )
-    is_selected = np.isin(values, named) != is_excluded
+    is_selected = np.isin(values, named, invert=is_excluded)
+    if not is_selected.any():
+        raise UserError(
+            f'config.data.only={selection} leaves no utterance: all have one of these values. '
+            f'Name fewer; found: {_list_values(values)}.'
+        )
     others = {}
     for value, count in zip(values[~is_selected], counts[~is_selected]):
         others[f'{column}={value}'] = int(count)
@@ -152,10 +157,13 @@ def keep_rated(
     is_rated_N = ~np.isnan(rating_NxA).any(1)
     count = int(np.sum(~is_rated_N & ~identity_N))
     if not (is_rated_N & ~identity_N).any():
+        rated_A = np.sum(~np.isnan(rating_NxA[~identity_N]), axis=0)
+        found = ', '.join(f'{n} for {name}' for name, n in zip(ratings, rated_A))
         raise UserError(
-            f'None of {count} utterances is rated for {", ".join(ratings)}. Choose corpora with '
-            'ratings, such as msp_podcast, iemocap, or a list of your own with columns arousal, '
-            'valence and dominance; or other --config.data.ratings.'
+            f'None of {count} utterances is rated for {" and ".join(ratings)} (rated: {found}). '
+            'Choose other --config.data.ratings, or corpora with these ratings, such as '
+            'msp_podcast, iemocap, or a list of your own with columns arousal, valence and '
+            'dominance.'
         )
     left_out = {labels.UNRATED: count} if count else {}
     return utterances[np.flatnonzero(is_rated_N | identity_N)], left_out

@@ -5,7 +5,7 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
-from data_pipelines.protocols.split import Split, filter_utterances, keep_labelled
+from data_pipelines.protocols.split import Split, filter_utterances, keep_labelled, keep_rated
 
 
 def test_corpora_of_identity_batches_need_no_class():
@@ -60,6 +60,7 @@ def test_a_selection_of_all_but_some_values_counts_those():
         ('split=train', 'no utterance has split=train; found: nothing'),
         ('sex=', 'no utterance has sex=; found: female, male'),
         ('sex!=other', 'no utterance has sex=other; found: female, male'),
+        ('sex!=male,female', 'leaves no utterance: all have .* found: female, male'),
         ('mood!=good', 'COLUMN!=VALUE selects all others'),
     ],
 )
@@ -74,6 +75,17 @@ def test_a_long_list_of_values_is_cut():
     utterances = make_utterances(speakers=21)
     with pytest.raises(UserError, match=r's18, s19, \.\.\.\.$'):
         filter_utterances(utterances, 'speaker=nobody')
+
+
+def test_without_an_utterance_with_all_ratings_the_count_of_each_is_said():
+    """As in two corpora that are rated for different things."""
+    utterances = make_utterances(speakers=2, per_class=2)
+    utterances.rating_NxA[:] = np.nan
+    utterances.rating_NxA[:3, 0] = 0.5
+    utterances.rating_NxA[3:, 1] = 0.5
+    message = r'None of 8 .* arousal and valence \(rated: 3 for arousal, 5 for valence\)'
+    with pytest.raises(UserError, match=message):
+        keep_rated(utterances, ('arousal', 'valence'))
 
 
 def test_left_out_utterances_are_described_by_reason():
