@@ -117,6 +117,7 @@ def main() -> None:
         parser.error('give either --source or --states')
     split = folds.read_split(arguments.split, arguments.source or [])
     command, origin, encoder_parameters = STATES_COMMAND, 'prepared by jaxser', None
+    name = f'{arguments.title} states + logistic regression'
     if arguments.states:
         candidates = read_means(arguments.states)
     else:
@@ -124,11 +125,12 @@ def main() -> None:
         candidates = compute_means(means, split.paths)
         encoder_parameters = means.parameters
         command, origin = COMMAND, f'transformers {transformers.__version__}'
+        name += ' (PyTorch)'
     submission = folds.Submission(arguments.out, split.classes)
     parameters = linear.run(split, candidates, submission)
     submission.write(
         {
-            'name': f'{arguments.title} states + logistic regression (PyTorch)',
+            'name': name,
             'authors': folds.AUTHORS,
             'description': 'The mean state of one layer of a frozen encoder '
             f'({origin}), standardised, and a logistic regression with balanced classes. Layer '
