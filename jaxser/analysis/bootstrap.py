@@ -22,6 +22,7 @@ Shapes: Z seeds, S speakers, C classes, Q draws. count_ZxSxCxC are confusion mat
 truth, columns the prediction.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -36,6 +37,9 @@ DRAWS = 2000
 # many comparisons.
 RARE_DRAWS = 50_000
 RARE_COUNT = 10
+# Draws are processed in blocks of so many weights: what is computed of a block stays in the cache
+# of the processor.
+BLOCK_SIZE = 50_000
 CONFIDENCE_LEVEL = 0.95
 MIN_SPEAKERS = 6  # with fewer speakers there are no intervals
 ZERO_TOLERANCE = 1e-12  # a standard error below it means that the speakers do not differ
@@ -150,10 +154,28 @@ def uar_from_counts(count_CxC: np.ndarray) -> np.ndarray:
     return recall_C.sum(-1) / np.where(present > 0, present, np.nan)
 
 
+@functools.lru_cache(maxsize=4)
 def bootstrap_weights(speakers: int, draws: int = DRAWS) -> np.ndarray:
-    """Returns weight_QxS: how often each draw contains each speaker; always the same draws."""
+    """Returns weight_QxS: how often each draw contains each speaker; always the same draws.
+
+    The array is shared by all callers and cannot be written. Drawing takes longer than computing a
+    difference, therefore the result is cached.
+    """
     random = np.random.default_rng(0)
-    return random.multinomial(speakers, np.full(speakers, 1 / speakers), draws)
+    share_S = np.full(speakers, 1 / speakers)
+    # Eight bits are enough: a number above 255 has a probability below 1e-500.
+    weight_QxS = np.empty((draws, speakers), np.uint8)
+    for block_BxS in _blocks(weight_QxS):
+        block_BxS[:] = random.multinomial(speakers, share_S, len(block_BxS))
+    weight_QxS.flags.writeable = False
+    return weight_QxS
+
+
+def _blocks(weight_QxS: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the draws in blocks of BLOCK_SIZE weights, rounded down to whole draws."""
+    rows = max(BLOCK_SIZE // weight_QxS.shape[1], 1)
+    for start in range(0, len(weight_QxS), rows):
+        yield weight_QxS[start : start + rows]
 
 
 def mean_recall(
@@ -163,7 +185,7 @@ def mean_recall(
 
     The influence is the derivative of the draw's UAR with respect to the weight of each speaker.
     """
-    weight_QxS = weight_QxS.astype(np.float64)
+    weight_QxS = np.asarray(weight_QxS, np.float64)
     total_QxC = weight_QxS @ total_SxC
     present_QxC = total_QxC > 0
     nonzero_total_QxC = np.where(present_QxC, total_QxC, 1)
@@ -171,7 +193,8 @@ def mean_recall(
     share_QxC = present_QxC / nonzero_total_QxC / present_Qx1
     recall_QxC = (weight_QxS @ correct_SxC) / nonzero_total_QxC
     uar_Q = (recall_QxC * present_QxC).sum(1) / present_Qx1[:, 0]
-    influence_QxS = share_QxC @ correct_SxC.T - (share_QxC * recall_QxC) @ total_SxC.T
+    influence_QxS = share_QxC @ correct_SxC.T
+    influence_QxS -= (share_QxC * recall_QxC) @ total_SxC.T
     return uar_Q, influence_QxS
 
 
@@ -207,34 +230,26 @@ def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray
 
     The error is that of the delta method: from the influence of each speaker.
     """
-    value_Q = 0.0
-    influence_QxS = 0.0
+    weight_QxS = weight_QxS.astype(np.float64)
+    value_Q = np.zeros(len(weight_QxS))
+    influence_QxS = np.zeros(weight_QxS.shape)
     for term in terms:
         term_Q, term_influence_QxS = term.evaluate(weight_QxS)
-        value_Q = value_Q + term.sign * term_Q
-        influence_QxS = influence_QxS + term.sign * term_influence_QxS
-    return value_Q, np.sqrt((weight_QxS * influence_QxS**2).sum(1))
+        value_Q += term.sign * term_Q
+        influence_QxS += term.sign * term_influence_QxS
+    influence_QxS *= influence_QxS
+    influence_QxS *= weight_QxS
+    return value_Q, np.sqrt(influence_QxS.sum(1))
 
 
 def _studentised_distances(terms: tuple, value: float, draws: int) -> np.ndarray:
     """Returns |draw - value| / (error of the draw), for the draws in which speakers differ."""
     distances = []
-    for weight_QxS in _weight_blocks(terms[0].speakers, draws):
-        value_Q, error_Q = _values_and_errors(terms, weight_QxS)
-        varied_Q = error_Q > ZERO_TOLERANCE
-        distances.append(np.abs(value_Q - value)[varied_Q] / error_Q[varied_Q])
+    for weight_BxS in _blocks(bootstrap_weights(terms[0].speakers, draws)):
+        value_B, error_B = _values_and_errors(terms, weight_BxS)
+        varied_B = error_B > ZERO_TOLERANCE
+        distances.append(np.abs(value_B - value)[varied_B] / error_B[varied_B])
     return np.concatenate(distances)
-
-
-def _weight_blocks(speakers: int, draws: int) -> Iterator[np.ndarray]:
-    """Yields what `bootstrap_weights` returns, DRAWS rows at a time.
-
-    All rows of 1,000 speakers would take some GB.
-    """
-    random = np.random.default_rng(0)
-    for start in range(0, draws, DRAWS):
-        count = min(DRAWS, draws - start)
-        yield random.multinomial(speakers, np.full(speakers, 1 / speakers), count)
 
 
 def measure_estimate(statistics: Statistics) -> Estimate:

@@ -124,7 +124,7 @@ class ConcordanceTerm:
         moment_6xSxR = self.moment_ZxSxAx6.transpose(3, 1, 0, 2).reshape(
             concordance.MOMENTS, speakers, -1
         )
-        drawn_6xQxR = weight_QxS.astype(np.float64) @ moment_6xSxR
+        drawn_6xQxR = np.asarray(weight_QxS, np.float64) @ moment_6xSxR
         ccc_QxR, gradient_6xQxR = concordance.concordance_gradient(drawn_6xQxR)
         influence_QxS = np.zeros(weight_QxS.shape)
         for gradient_QxR, moment_SxR in zip(gradient_6xQxR, moment_6xSxR):

@@ -103,7 +103,7 @@ class F1Term(NamedTuple):
 
         The F1 score of a class is 2 correct / (true + predicted).
         """
-        weight_QxS = weight_QxS.astype(np.float64)
+        weight_QxS = np.asarray(weight_QxS, np.float64)
         present_QxC = weight_QxS @ self.count_ZxSxCxC[0].sum(-1) > 0
         share_QxC = present_QxC / np.maximum(present_QxC.sum(1, keepdims=True), 1)
         value_Q, influence_QxS = 0.0, 0.0

@@ -261,8 +261,24 @@ def test_a_small_p_value_may_survive_many_comparisons():
     assert round(p_value(0.002) * (bootstrap.DRAWS + 1), 6).is_integer()
 
 
-def test_blocks_of_draws_are_the_same_draws():
-    whole = bootstrap.bootstrap_weights(7, 5_000)
-    blocks = list(bootstrap._weight_blocks(7, 5_000))
-    assert list(map(len, blocks)) == [2_000, 2_000, 1_000]
-    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+def test_draws_do_not_depend_on_how_many_are_drawn_at_once():
+    random = np.random.default_rng(0)
+    expected_QxS = random.multinomial(900, np.full(900, 1 / 900), 200)
+    assert expected_QxS.size > bootstrap.BLOCK_SIZE
+    np.testing.assert_array_equal(bootstrap.bootstrap_weights(900, 200), expected_QxS)
+
+
+def test_nobody_can_change_the_shared_draws():
+    with pytest.raises(ValueError, match='read-only'):
+        bootstrap.bootstrap_weights(7)[0, 0] = 1
+
+
+def test_estimates_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    random = np.random.default_rng(0)
+    total_SxC = random.integers(5, 9, (7, 3))
+    terms = [RecallTerm(sign, random.binomial(total_SxC, 0.6), total_SxC) for sign in (1, -1)]
+    expected = bootstrap.bootstrap_estimate(*terms)
+    monkeypatch.setattr(bootstrap, 'BLOCK_SIZE', 30)
+    estimate = bootstrap.bootstrap_estimate(*terms)
+    assert estimate.ci95 == pytest.approx(expected.ci95, abs=1e-12)
+    assert estimate.p == expected.p
