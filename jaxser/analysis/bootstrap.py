@@ -319,10 +319,10 @@ def interval_coverage(speakers: int, measure: Measure) -> float | None:
     """Returns how often 95 % intervals include the true value, as measured in simulations.
 
     It is the rate for the largest simulated number of speakers that is not above `speakers`; None
-    if `speakers` is below the smallest.
+    if `speakers` is below the smallest, and for a measure that was not simulated.
     """
     coverage = None
-    for simulated_speakers, rate in sorted(MEASURED_COVERAGE[measure.key].items()):
+    for simulated_speakers, rate in sorted(MEASURED_COVERAGE.get(measure.key, {}).items()):
         if simulated_speakers <= speakers:
             coverage = rate
     return coverage

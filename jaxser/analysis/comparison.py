@@ -7,8 +7,6 @@ The coefficients are all other swept keys, such as lam, except the seed.
 import itertools
 from typing import NamedTuple
 
-import numpy as np
-
 from jaxser.analysis import bootstrap, leakage, summary
 from jaxser.analysis.finished import FinishedSweep
 from jaxser.analysis.measure import CCC, UAR, Measure, main_measure
@@ -191,7 +189,6 @@ def _make_row(choice: Choice, by_method: dict, config: dict) -> ComparisonRow:
     for candidate in choice.by_fold.values():
         coefficients.append(_format_coefficient(candidate.coefficient))
     statistics = choice.statistics[measure.key]
-    value_Z = statistics.value_by_seed()
     domains = (choice.setting.get('domain') or config.get('domain', '')).split('+')
     gain_over_joint = None
     if 'model.batch_norm' in choice.setting:
@@ -204,7 +201,7 @@ def _make_row(choice: Choice, by_method: dict, config: dict) -> ComparisonRow:
         method=choice.method,
         coefficients=coefficients,
         measure=measure,
-        sd=float(np.std(value_Z, ddof=1)) if len(value_Z) > 1 else None,
+        sd=summary.seed_deviation(statistics.value_by_seed()),
         gain=_gain_over_plain(statistics, choice.setting, by_method),
         gain_over_joint=gain_over_joint,
         leakage=_domain_leakage(probe, domains),

@@ -76,8 +76,8 @@ class RecallCounts:
         return RecallTerm(sign, self.correct_ZxSxC.mean(0), self.total_SxC)
 
 
-class MeanTerm(NamedTuple):
-    """The sum of several terms, which has a factor of its own."""
+class SumTerm(NamedTuple):
+    """A sum of terms that is itself a term of a sum, with its factor."""
 
     sign: float
     terms: Sequence[Term]
@@ -120,13 +120,10 @@ class DrawStatistics(NamedTuple):
         """The number of tested utterances, over the draws."""
         return sum(statistics.utterances for statistics in self.by_draw)
 
-    def terms(self, sign: float = 1) -> list[Term]:
-        """Returns the mean as a sum of terms, one per draw."""
-        return [statistics.term(sign / len(self.by_draw)) for statistics in self.by_draw]
-
-    def term(self, sign: float = 1) -> MeanTerm:
-        """Returns the mean as one term, with its factor."""
-        return MeanTerm(sign, self.terms())
+    def term(self, sign: float = 1) -> SumTerm:
+        """Returns the mean over the draws as a term of a sum, with its factor."""
+        share = 1 / len(self.by_draw)
+        return SumTerm(sign, [statistics.term(share) for statistics in self.by_draw])
 
 
 class Measured(NamedTuple):
@@ -147,9 +144,9 @@ def curve_rows(setting: dict, measured: dict[tuple[str, int | str], Measured]) -
         row |= {'enrol_from': source, 'enrol': enrol, 'utterances': point.utterances}
         row |= {measure.key: estimate.value, f'{measure.key}_ci95': estimate.ci95}
         if enrol != 0:
-            terms = [*point.statistics.terms(), *measured[source, 0].statistics.terms(sign=-1)]
-            factor = bootstrap.difference_factor(measure, terms[0].speakers)
-            difference = bootstrap.bootstrap_estimate(*terms, with_p=False, error_factor=factor)
+            difference = bootstrap.difference_estimate(
+                point.statistics, measured[source, 0].statistics, with_p=False
+            )
             row |= {f'delta_{measure.key}': difference.value, 'delta_ci95': difference.ci95}
         if point.answers:
             probes = [{'unseen_speaker': answer} for answer in point.answers]

@@ -1,4 +1,7 @@
-"""The measure by which systems are compared: UAR for classes, CCC for ratings."""
+"""The measures by which settings and systems are compared: UAR for classes, CCC for ratings.
+
+Two more measures of classes, WA and macro-F1, are in jaxser/scoring/class_statistics.py.
+"""
 
 from typing import NamedTuple
 
@@ -12,8 +15,8 @@ class Measure(NamedTuple):
     training.
     """
 
-    key: str  # 'uar' or 'ccc'
-    title: str  # 'UAR' or 'CCC'
+    key: str  # such as 'uar'
+    title: str  # such as 'UAR'
     definition: str  # a noun phrase
     low: float  # the smallest value
     high: float  # the largest value

@@ -10,7 +10,7 @@ these keys; a figure that was not computed is None:
   probe                {question: average}: the means of the probes of the runs, as
                        jaxser/analysis/leakage.py describes them
   tested_speakers, uar, uar_sd_seeds, uar_ci95, wa, f1, confusion
-                       the test figures of the pooled folds; filled by `_class_figures`
+                       the test figures of the pooled folds; filled by `class_figures`
   delta_uar, delta_ci95, p
                        the difference to plain training; filled by `_compare`, which also adds the
                        keys delta, delta_ci95 and p to the questions about speakers in
@@ -27,8 +27,8 @@ If ratings are predicted, a row also has these keys:
   delta_ccc            the difference to plain training
 
 The difference to plain training, its interval and p are those of the main measure (measure.py).
-With soft labels, a row also has the key vote_kl: the mean KL divergence of the posterior from the
-votes of the raters, in nats.
+With soft labels, a row also has the key vote_kl: the mean of KL(votes of the raters || posterior),
+in nats.
 """
 
 import dataclasses
@@ -225,7 +225,7 @@ def _summarize_setting(setting: dict, runs: list[dict], outputs: SweepOutputs) -
     pooled = pool_folds(outputs.predicted, complete, outputs.label_keys)
     if outputs.classes:
         class_statistics = recall_statistics(pooled, outputs.classes)
-        row |= _class_figures(class_statistics)
+        row |= class_figures(class_statistics)
         row['dev_uar'] = mean_of(complete, 'dev', 'uar')
         row['uar_folds'] = mean_of(complete, 'test', 'uar')
         summary.statistics = class_statistics
@@ -253,8 +253,12 @@ def _count_verdicts(runs: list[dict]) -> dict[str, int] | None:
     return dict(counts) or None
 
 
-def _class_figures(statistics: RecallStatistics) -> dict:
-    """Returns the figures of classes that pool the folds of each seed."""
+def class_figures(statistics: RecallStatistics) -> dict:
+    """Returns the figures of classes that pool the folds of each seed.
+
+    They are averaged over the seeds: 'uar', 'uar_sd_seeds', 'uar_ci95', 'wa' and 'f1'. 'confusion'
+    is the sum of the confusion matrices.
+    """
     count_ZxSxCxC = statistics.count_ZxSxCxC
     measured = []
     for count_SxCxC in count_ZxSxCxC:
@@ -262,7 +266,7 @@ def _class_figures(statistics: RecallStatistics) -> dict:
     estimate = bootstrap.measure_estimate(statistics)
     return {
         'uar': estimate.value,
-        'uar_sd_seeds': _deviation(collect(measured, 'uar')),
+        'uar_sd_seeds': seed_deviation(collect(measured, 'uar')),
         'uar_ci95': estimate.ci95,
         'wa': mean_of(measured, 'wa'),
         'f1': mean_of(measured, 'f1'),
@@ -291,7 +295,7 @@ def rating_figures(statistics: ConcordanceStatistics, ratings: Sequence[str]) ->
         }
     return {
         'ccc': estimate.value,
-        'ccc_sd_seeds': _deviation(collect(measured, 'ccc')),
+        'ccc_sd_seeds': seed_deviation(collect(measured, 'ccc')),
         'ccc_ci95': estimate.ci95,
         'pearson': mean_of(measured, 'pearson'),
         'rmse': mean_of(measured, 'rmse'),
@@ -299,13 +303,13 @@ def rating_figures(statistics: ConcordanceStatistics, ratings: Sequence[str]) ->
     }
 
 
-def _deviation(values: list[float]) -> float | None:
+def seed_deviation(values: Sequence[float]) -> float | None:
     """Returns the standard deviation over seeds; None for one seed."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _mean_divergence(pooled: list[RunPredictions]) -> float | None:
-    """Returns the mean divergence from the votes of the utterances that have some.
+    """Returns the mean of KL(votes || posterior) over the utterances that have votes.
 
     It is None where there is no such utterance, and where the divergence was not written.
     """

@@ -7,7 +7,7 @@ A row has the keys of a row of a sweep's summary, as far as they apply:
                           of classes; the folds of a seed are pooled, and seeds are averaged
   ccc, ccc_ci95, ccc_sd_seeds, ccc_folds, pearson, rmse, ratings
                           of ratings; `ratings` has the figures of each
-  vote_kl                 mean KL divergence of the votes from the posterior, in nats
+  vote_kl                 mean of KL(votes || posterior), in nats
   delta_<measure>, delta_ci95, p, p_holm
                           the main measure minus that of the reference; p_holm is corrected for all
                           systems that are compared
@@ -23,7 +23,7 @@ import numpy as np
 
 from data_pipelines.errors import UserError
 from data_pipelines.wording import pluralize
-from jaxser.analysis import bootstrap, calibration, concordance, metrics
+from jaxser.analysis import bootstrap, calibration, concordance, metrics, summary
 from jaxser.analysis.bootstrap import Statistics
 from jaxser.analysis.measure import CCC, UAR, Measure
 from jaxser.analysis.statistics import ConcordanceStatistics, RecallStatistics
@@ -119,9 +119,9 @@ def make_statistics(
 
 def make_evidence(task: Task, predictions: Predictions) -> Evidence:
     """Returns the figures of a system, without its differences to the reference and leakage."""
-    everything_N = np.arange(len(task.truth))
-    counts = _counts(task, predictions, everything_N)
-    moments = _moments(task, predictions, everything_N)
+    all_rows = np.arange(len(task.truth))
+    counts = _counts(task, predictions, all_rows)
+    moments = _moments(task, predictions, all_rows)
     folds = [_fold_figures(task, predictions, fold) for fold in task.truth.fold_numbers]
     speakers = len(set(task.truth.column('speaker').tolist()))
     row = {'seeds': len(predictions.seeds), 'tested_speakers': speakers}
@@ -130,7 +130,7 @@ def make_evidence(task: Task, predictions: Predictions) -> Evidence:
         for key in (UAR.key, WA.key, F1.key):
             row[f'{key}_folds'] = float(np.mean([fold[key] for fold in folds]))
     if moments is not None:
-        row |= _rating_figures(moments, task.ratings)
+        row |= summary.rating_figures(ConcordanceStatistics(moments), task.ratings)
         row['ccc_folds'] = float(np.mean([fold['ccc'] for fold in folds]))
     row['vote_kl'] = vote_divergence(task, predictions)
     evidence = Evidence(predictions, row, folds, {}, counts, moments)
@@ -194,39 +194,13 @@ def _moments(task: Task, predictions: Predictions, rows: np.ndarray) -> np.ndarr
 
 def _class_figures(count_ZxSxCxC: np.ndarray) -> dict:
     """Returns the figures of classes that pool the folds of each seed."""
-    measured = [metrics.classification_metrics(count.sum(0)) for count in count_ZxSxCxC]
-    figures = {'confusion': count_ZxSxCxC.sum((0, 1)).tolist()}
-    for measure in (UAR, WA, F1):
+    figures = summary.class_figures(RecallStatistics(count_ZxSxCxC))
+    for measure in (WA, F1):
         statistics = make_statistics(measure, count_ZxSxCxC, None)
-        figures[measure.key] = float(np.mean([seed[measure.key] for seed in measured]))
         figures[f'{measure.key}_ci95'] = bootstrap.measure_estimate(statistics).ci95
-        figures[f'{measure.key}_sd_seeds'] = _deviation([seed[measure.key] for seed in measured])
+        deviation = summary.seed_deviation(statistics.value_by_seed())
+        figures[f'{measure.key}_sd_seeds'] = deviation
     return figures
-
-
-def _rating_figures(moment_ZxSxAx6: np.ndarray, ratings: Sequence[str]) -> dict:
-    """Returns the figures of ratings that pool the folds of each seed."""
-    measured = []
-    for moment_SxAx6 in moment_ZxSxAx6:
-        measured.append(concordance.metrics_from_moments(moment_SxAx6.sum(0), ratings))
-    statistics = ConcordanceStatistics(moment_ZxSxAx6)
-    figures = {'ccc_ci95': bootstrap.measure_estimate(statistics).ci95}
-    figures['ccc_sd_seeds'] = _deviation([seed['ccc'] for seed in measured])
-    for key in ('ccc', 'pearson', 'rmse'):
-        figures[key] = float(np.mean([seed[key] for seed in measured]))
-    figures['ratings'] = {}
-    for a, name in enumerate(ratings):
-        own = {}
-        for key in ('ccc', 'pearson', 'rmse'):
-            own[key] = float(np.mean([seed['ratings'][name][key] for seed in measured]))
-        own['ccc_ci95'] = bootstrap.measure_estimate(statistics.select_rating(a)).ci95
-        figures['ratings'][name] = own
-    return figures
-
-
-def _deviation(values: list[float]) -> float | None:
-    """Returns the standard deviation over seeds; None for one seed."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _fold_figures(task: Task, predictions: Predictions, fold: int) -> dict:
@@ -321,7 +295,7 @@ def _calibrate(task: Task, predictions: Predictions) -> tuple[calibration.Reliab
 
 
 def vote_divergence(task: Task, predictions: Predictions) -> float | None:
-    """Returns the mean KL divergence of the votes from the posterior, in nats.
+    """Returns the mean of KL(votes || posterior), in nats.
 
     Returns None without posteriors or votes. Utterances without votes are left out.
     """

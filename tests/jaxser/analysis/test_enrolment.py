@@ -77,11 +77,15 @@ def test_differences_are_paired_and_against_no_enrolment_from_the_same_source():
 
 
 def measure_ratings(random: np.random.Generator, noise: float, draws: int = 1) -> Measured:
-    """Returns what was measured of one rating, predicted with this noise, in several draws."""
+    """Returns what was measured of one rating, predicted with this noise, in several draws.
+
+    The true ratings are always the same; `random` is for the noise.
+    """
     by_draw = []
+    truth_random = np.random.default_rng(1)
     for _ in range(draws):
         speaker_N = np.repeat(np.arange(SPEAKERS), 20)
-        truth_Nx1 = random.uniform(-1, 1, (len(speaker_N), 1))
+        truth_Nx1 = truth_random.uniform(-1, 1, (len(speaker_N), 1))
         predicted_Nx1 = truth_Nx1 + noise * random.normal(size=truth_Nx1.shape)
         moment_SxAx6 = concordance.speaker_moments(speaker_N, truth_Nx1, predicted_Nx1)
         by_draw.append(ConcordanceStatistics(moment_SxAx6[None]))
