@@ -24,8 +24,10 @@ def remove_invisible(text: str) -> str:
 
 
 def pluralize(count: int, noun: str) -> str:
-    """Returns a count with its noun: '1 run', '2 runs'."""
-    ending = '' if count == 1 else 's'
+    """Returns a count with its noun: '1 run', '2 runs', '2 classes'."""
+    if count == 1:
+        return f'{count} {noun}'
+    ending = 'es' if noun.endswith('s') else 's'
     return f'{count} {noun}{ending}'
 
 

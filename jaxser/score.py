@@ -26,7 +26,7 @@ from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.scoring.evidence import Evidence, Task, compare, make_evidence, make_task
 from jaxser.scoring.page import score_page
-from jaxser.scoring.predictions_file import Predictions, read_predictions
+from jaxser.scoring.predictions_file import read_predictions
 from jaxser.scoring.results_file import (
     KIND,
     other_cells,
@@ -171,13 +171,8 @@ def print_results(task: Task, evidence: list[Evidence], reference: str) -> None:
     if len(evidence) > 1:
         print_text(f'vs reference: minus the {task.measure.title} of {reference}.')
     for system in evidence:
-        for note in notes_of(system.predictions):
-            print_text(note)
-
-
-def notes_of(predictions: Predictions) -> list[str]:
-    """Returns the notes on a system's predictions, with its name."""
-    return [f'{predictions.system.name}: {note}' for note in predictions.notes]
+        for note in system.predictions.notes:
+            print_text(f'{system.name}: {note}')
 
 
 if __name__ == '__main__':

@@ -74,9 +74,9 @@ def _differences_to_plain(analysis: SweepAnalysis) -> dict[str, bootstrap.Estima
         plain = analysis.statistics(analysis.plain_row, CCC)
         for n, rating in enumerate(analysis.ratings):
             pair = best.select_rating(n), plain.select_rating(n)
-            differences[rating] = bootstrap.difference_estimate(*pair)
+            differences[rating] = bootstrap.difference_estimate(*pair, with_p=False)
         if MEAN in differences:
-            differences[MEAN] = bootstrap.difference_estimate(best, plain)
+            differences[MEAN] = bootstrap.difference_estimate(best, plain, with_p=False)
     return differences
 
 

@@ -172,7 +172,9 @@ def speakers_section(analysis: SweepAnalysis) -> Section:
             text = 'All settings are plain training: nothing to compare.'
         return Section(name, title, html_paragraph(text))
     overall = bootstrap.difference_estimate(
-        analysis.statistics(analysis.best_row), analysis.statistics(analysis.plain_row)
+        analysis.statistics(analysis.best_row),
+        analysis.statistics(analysis.plain_row),
+        with_p=False,
     )
     overall_name = 'all, 95 %' if overall.ci95 else 'all'
     overall_row = ForestRow(overall_name, overall.value, overall.ci95, is_summary=True)
@@ -293,7 +295,7 @@ def _group_cells(
     if plain is None:
         return [*cells, (title, value), ('95 %', interval)]
     plain_estimate = bootstrap.measure_estimate(plain)
-    difference = bootstrap.difference_estimate(best, plain)
+    difference = bootstrap.difference_estimate(best, plain, with_p=False)
     difference_text, difference_interval = format_estimate(difference, '+z.3f')
     return [
         *cells,

@@ -28,7 +28,7 @@ MIN_POSTERIOR = 1e-4  # of nearest neighbours, which give 0 to a class without a
 ABSENT_CLASS_SCORE = -1e9
 # Scores are multiplied by the best of these on the validation rows, before they are compared.
 SHARPNESS = tuple(0.01 * 10 ** (n / 5) for n in range(21))
-MAX_PAIRED_EXAMPLES = 2048  # on which kernel ridge regression is fitted; more take too long
+MAX_KERNEL_EXAMPLES = 2048  # on which kernel ridge regression is fitted; more take too long
 
 
 class Examples(NamedTuple):
@@ -62,14 +62,14 @@ def predict_tested(examples: Examples) -> dict[str, np.ndarray]:
     examples = standardise(examples)
     with threadpool_limits(1):  # products of small matrices are slower with several threads
         return {
-            'linear': _fit_best(examples, list(map(_linear, INVERSE_PENALTIES))),
-            'mlp': _fit_best(examples, list(map(_network, WEIGHT_DECAYS))),
-            'rbf': _fit_best(_first_examples(examples), _kernel_classifiers(examples)),
-            'knn': _fit_best(examples, _neighbours(len(examples.fit_NxD))),
+            'linear': _fit_best(examples, list(map(_linear_classifier, INVERSE_PENALTIES))),
+            'mlp': _fit_best(examples, list(map(_perceptron, WEIGHT_DECAYS))),
+            'rbf': _fit_best(_subsample(examples), _kernel_classifiers(examples)),
+            'knn': _fit_best(examples, _neighbour_classifiers(len(examples.fit_NxD))),
         }
 
 
-def _linear(inverse_penalty: float):
+def _linear_classifier(inverse_penalty: float):
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(
@@ -77,7 +77,7 @@ def _linear(inverse_penalty: float):
     )
 
 
-def _network(weight_decay: float):
+def _perceptron(weight_decay: float):
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier(
@@ -117,24 +117,26 @@ def _kernel_classifiers(examples: Examples) -> list[KernelClassifier]:
     return candidates
 
 
-def _neighbours(examples: int) -> list:
+def _neighbour_classifiers(examples: int) -> list:
+    """Returns the candidates that need at most so many fitting examples."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    searches = []
+    candidates = []
     for distance in DISTANCES:
         for number in NEIGHBOURS:
             if number <= examples:
-                searches.append(KNeighborsClassifier(number, weights='distance', metric=distance))
-    return searches
+                candidate = KNeighborsClassifier(number, weights='distance', metric=distance)
+                candidates.append(candidate)
+    return candidates
 
 
-def _first_examples(examples: Examples) -> Examples:
-    """Returns at most MAX_PAIRED_EXAMPLES known examples, in random order."""
+def _subsample(examples: Examples) -> Examples:
+    """Returns the examples with at most MAX_KERNEL_EXAMPLES known ones, chosen at random."""
     known = len(examples.fit_N) + len(examples.validation_N)
-    if known <= MAX_PAIRED_EXAMPLES:
+    if known <= MAX_KERNEL_EXAMPLES:
         return examples
     random = np.random.default_rng(0)
-    share = MAX_PAIRED_EXAMPLES / known
+    share = MAX_KERNEL_EXAMPLES / known
     fit = random.permutation(len(examples.fit_N))[: round(share * len(examples.fit_N))]
     validation = random.permutation(len(examples.validation_N))
     validation = validation[: round(share * len(examples.validation_N))]

@@ -18,7 +18,7 @@ from jaxser.scoring import attackers
 from jaxser.scoring.evidence import Evidence
 from jaxser.scoring.representations import (
     ORDER_SEED,
-    Representations,
+    FoldRepresentations,
     SplitTable,
     make_split_table,
     read_representations,
@@ -60,8 +60,12 @@ class Leakage(NamedTuple):
     notes: list[str]  # what was not measured, and why
 
 
-def measure_leakage(name: str, table: SplitTable, representations: Representations) -> Leakage:
+def measure_leakage(
+    name: str, table: SplitTable, representations: dict[int, FoldRepresentations]
+) -> Leakage:
     """Returns the leakage of a system, averaged over the folds that have representations.
+
+    `representations` are by the number of the fold.
 
     Both questions are asked in every fold that has the representations of all their rows.
     """
@@ -69,7 +73,7 @@ def measure_leakage(name: str, table: SplitTable, representations: Representatio
     missing: dict[str, int] = {}
     start = printed = time.monotonic()
     for n, fold in enumerate(table.folds):
-        rows, z_NxD = representations.by_fold[fold.number]
+        rows, z_NxD = representations[fold.number]
         probe = {}
         for question in make_questions(table, fold, ORDER_SEED):
             if question.name not in HEADLINE_QUESTIONS:

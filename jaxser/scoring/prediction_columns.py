@@ -51,7 +51,7 @@ def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
     utterance = _first(names, plain, UTTERANCE_NAMES)
     by_path = not utterance
     if by_path:
-        utterance = next((n for n in names if 'path' in (n, COLUMN_BY_NAME.get(plain[n]))), '')
+        utterance = _first(names, plain, _usual_names('path'))
     if not utterance:
         raise UserError(
             f'{path} has no column utterance; it has {", ".join(names) or "none"}. Expected the '
@@ -59,8 +59,7 @@ def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
         )
     ratings = {}
     for rating in RATING_COLUMNS:
-        others = [name for name, column in COLUMN_BY_NAME.items() if column == rating]
-        column = _first(names, plain, (rating, *others))
+        column = _first(names, plain, _usual_names(rating))
         if column and column not in class_by_column:
             ratings[rating] = column
     predicted = _first(names, plain, PREDICTED_NAMES)
@@ -75,6 +74,11 @@ def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
     )
     _check_classes(path, table, columns, truth)
     return columns
+
+
+def _usual_names(column: str) -> tuple[str, ...]:
+    """Returns our name of a column and the other names that are understood."""
+    return column, *(name for name, ours in COLUMN_BY_NAME.items() if ours == column)
 
 
 def _first(names: list[str], plain: dict[str, str], wanted: tuple[str, ...]) -> str:
@@ -107,9 +111,9 @@ def _check_classes(path: Path, table: Table, columns: Columns, truth: Truth) -> 
     missing = [name for name in truth.classes if name not in columns.posteriors]
     if columns.posteriors and missing:
         raise UserError(
-            f'{path} has no column for {pluralize(len(missing), "class")[2:]} '
+            f'{path} has no column for {pluralize(len(missing), "class")} of the task: '
             f'{", ".join(missing)}; it has {", ".join(columns.posteriors)}. Add the posteriors of '
-            'all classes of the task (0 where a system never predicts a class).'
+            'all classes (0 where a system never predicts a class).'
         )
     if not (columns.posteriors or columns.predicted or columns.ratings):
         raise UserError(

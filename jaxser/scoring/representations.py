@@ -23,7 +23,7 @@ from jaxser.scoring.truth import MAX_LISTED, Truth
 from jaxser.workdir_files import MAX_BYTES, WorkdirFiles, damaged, read_regular
 
 ORDER_SEED = 0  # the default of config.data.order_seed
-TEXT_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
+PROBE_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
 MAX_VALUE = 1e15  # of a representation; squares of larger numbers overflow
 COPY_AGAIN = 'Write it again with numpy.savez, or remove it: then leakage is not measured.'
 
@@ -47,10 +47,11 @@ class SplitTable(NamedTuple):
     emotion_N: np.ndarray
 
 
-class Representations(NamedTuple):
-    """The representations of a system: {fold: (rows of the SplitTable, ascending; z_NxD)}."""
+class FoldRepresentations(NamedTuple):
+    """The representations of a system in a fold."""
 
-    by_fold: dict[int, tuple[np.ndarray, np.ndarray]]
+    rows: np.ndarray  # of the SplitTable, ascending
+    z_NxD: np.ndarray  # float32
 
 
 def make_split_table(split: SplitFile) -> SplitTable:
@@ -64,7 +65,7 @@ def make_split_table(split: SplitFile) -> SplitTable:
     index_R = np.searchsorted(names, split.text['utterance'])
     rank_U = _dataset_order(split, index_R, len(names))
     order_U = np.argsort(rank_U)
-    text = {name: split.text[name][first_R[order_U]] for name in TEXT_COLUMNS}
+    text = {name: split.text[name][first_R[order_U]] for name in PROBE_COLUMNS}
     text['emotion'] = _own_emotion(split, index_R, len(names))[order_U]
     text['sha256'] = np.full(len(names), '')
     utterances = SplitUtterances(text)
@@ -124,8 +125,10 @@ def _dataset_order(split: SplitFile, index_R: np.ndarray, count: int) -> np.ndar
     return rank_U
 
 
-def read_representations(file: Path, truth: Truth, table: SplitTable) -> Representations:
-    """Reads the representations of a system; UserError if they do not fit the split."""
+def read_representations(
+    file: Path, truth: Truth, table: SplitTable
+) -> dict[int, FoldRepresentations]:
+    """Returns the representations of a system by fold; UserError if they do not fit the split."""
     arrays = _read_arrays(file)
     missing = [name for name in ('utterance_N', 'z_NxD') if name not in arrays]
     if missing:
@@ -151,17 +154,18 @@ def read_representations(file: Path, truth: Truth, table: SplitTable) -> Represe
         own = np.arange(len(row_N)) if fold_N is None else np.flatnonzero(fold_N == fold)
         rows, first = np.unique(row_N[own], return_index=True)
         if len(rows) < len(own):
+            count = pluralize(len(own) - len(rows), 'utterance')
             raise UserError(
-                f'{file} has {len(own) - len(rows)} utterances twice in fold {fold}. If each fold '
-                'has its own encoder, number the folds in an array fold_N.'
+                f'{file} has {count} twice in fold {fold}. If each fold has its own encoder, '
+                'number the folds in an array fold_N.'
             )
-        by_fold[fold] = (rows, z_NxD[own[first]])
+        by_fold[fold] = FoldRepresentations(rows, z_NxD[own[first]])
     if fold_N is not None and not set(fold_N.tolist()) <= set(truth.fold_numbers):
         raise UserError(
             f'{file} has folds {sorted(set(fold_N.tolist()))[:10]} in fold_N; the folds of the '
             f'split are {truth.fold_numbers[:10]}.'
         )
-    return Representations(by_fold)
+    return by_fold
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:

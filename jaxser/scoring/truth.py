@@ -21,6 +21,7 @@ import numpy as np
 from data_pipelines import labels
 from data_pipelines.corpora._list_columns import COLUMN_BY_NAME, possible_names
 from data_pipelines.corpora._list_table import Table, read_table
+from data_pipelines.corpora._list_votes import NO_WINNER, choose_winner
 from data_pipelines.corpora.folder import SEX_WORDS, SPLIT_WORDS
 from data_pipelines.emotion_words import find_emotion
 from data_pipelines.errors import UserError
@@ -289,10 +290,9 @@ def _join_votes(path: Path, table: Table, classes: dict[str, str]) -> list[str]:
 
 def _majority(text: str) -> str:
     """Returns the class with most votes; '' if there is none, or if several have as many."""
-    ranked = collections.Counter(labels.parse_votes(text)).most_common(2)
-    if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
-        return ''
-    return ranked[0][0]
+    votes = labels.parse_votes(text)
+    winner = choose_winner(votes) if votes else NO_WINNER
+    return '' if winner == NO_WINNER else winner
 
 
 def _parse_parts(path: Path, words: list[str]) -> list[str]:

@@ -104,7 +104,7 @@ def test_questions_whose_utterances_have_no_representation_are_not_asked(tmp_pat
     ('z_NxD', 'names', 'words'),
     [
         (np.zeros((2, 3)), ['u0_0', 'x'], '1 utterance that'),
-        (np.zeros((2, 3)), ['u0_0', 'u0_0'], '1 utterances twice'),
+        (np.zeros((2, 3)), ['u0_0', 'u0_0'], '1 utterance twice'),
         (np.full((2, 3), np.nan), ['u0_0', 'u0_1'], 'NaN'),
         (np.full((2, 3), 1e300), ['u0_0', 'u0_1'], 'huge'),
         (np.zeros((2, 3, 4)), ['u0_0', 'u0_1'], r'\(2, 3, 4\)'),
@@ -144,7 +144,7 @@ def test_representations_of_an_npy_file_are_those_of_an_npz_file(tmp_path):
     found = []
     for suffix in ('npy', 'npz'):
         file = tmp_path / f'representations.{suffix}'
-        found.append(read_representations(file, truth, table).by_fold)
+        found.append(read_representations(file, truth, table))
     for fold, (rows, fold_z_NxD) in found[0].items():
         np.testing.assert_array_equal(rows, found[1][fold][0])
         np.testing.assert_array_equal(fold_z_NxD, found[1][fold][1])
