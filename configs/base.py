@@ -242,7 +242,8 @@ def train_section() -> ConfigDict:
     # The weight of the loss of the ratings in the task emotion+ratings.
     train.rating_weight = 1.0
     # Trains on the distribution of the raters' votes for the classes, where the corpus has votes,
-    # in place of the class on which they agree (Kullback-Leibler divergence).
+    # in place of the class on which they agree. The loss is the Kullback-Leibler divergence
+    # KL(votes || posterior).
     train.soft_labels = False
     # With soft_labels: the probability with which each vote is left out, drawn anew in every step.
     train.annotator_dropout = 0.0

@@ -144,8 +144,8 @@ class Method(NamedTuple):
             values.
         within_emotions: whether the method distinguishes domains only among labelled examples of
             one emotion, so that some emotion must have examples of several domains.
-        needs_classes: whether the method uses the emotions as classes, so that it cannot train the
-            task `ratings`.
+        needs_classes: whether the method needs one emotion class of each labelled example. Then it
+            can train neither the task `ratings` nor soft labels.
     """
 
     hyper: dict[str, float]

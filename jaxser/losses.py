@@ -1,6 +1,7 @@
 """Losses that several methods share.
 
-The last three losses return (value, metrics); training logs the metrics.
+`rating_loss`, `emotion_cross_entropy`, `vote_loss` and `domain_cross_entropy` return (value,
+metrics); training logs the metrics.
 """
 
 import jax
@@ -24,10 +25,11 @@ def vote_shares(votes_BxC: jax.Array) -> jax.Array:
 
 
 def vote_divergence(scores_BxC: jax.Array, votes_BxC: jax.Array) -> jax.Array:
-    """Returns KL_B, the Kullback-Leibler divergence of the softmax from the votes, in nats.
+    """Returns KL_B, the Kullback-Leibler divergence KL(votes || posterior), in nats.
 
-    It is sum_c q_c (log q_c - log softmax(scores)_c) with the shares q of the votes. It is 0 where
-    there is no vote, and the cross-entropy where all votes are for one class.
+    With the shares q of the votes and the posterior p, the softmax of the scores, it is
+    sum_c q_c (log q_c - log p_c). It is 0 where there is no vote, and the cross-entropy where all
+    votes are for one class.
     """
     q_BxC = vote_shares(votes_BxC)
     log_q_BxC = jnp.log(jnp.where(q_BxC > 0, q_BxC, 1.0))
@@ -109,7 +111,7 @@ def concordance_loss(
 def rating_loss(
     kind: str, predicted_BxA: jax.Array, batch: Batch
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the loss of ratings over the examples whose `rated_B` is 1; and metrics.
+    """Returns the loss of ratings over the examples whose `rated_B` is 1, and metrics.
 
     `kind` is 'ccc' (`concordance_loss`) or 'mse' (the mean squared error).
     """
@@ -140,10 +142,10 @@ def emotion_cross_entropy(
 def vote_loss(
     scores_BxC: jax.Array, votes_BxC: jax.Array, batch: Batch
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the mean of `vote_divergence` weighted by `labelled_B`; and metrics.
+    """Returns the mean of `vote_divergence` weighted by `labelled_B`, and metrics.
 
-    `votes_BxC` are those of the batch, or what is left of them. The accuracy is that of the
-    examples with a class.
+    `votes_BxC` are the votes of the batch, after some of them have been dropped. The accuracy is
+    that of the examples with a class.
     """
     emotion_B = batch['emotion_B']
     weight_B = batch['labelled_B']

@@ -29,8 +29,8 @@ class RunPredictions(NamedTuple):
     confidence_N: np.ndarray | None  # the posterior of the predicted class
     truth_NxA: np.ndarray | None = None  # the true ratings
     rating_NxA: np.ndarray | None = None  # the predicted ratings
-    # The KL divergence of the posterior from the votes of the raters, in nats; NaN for utterances
-    # without votes, and None if the run was not trained on votes.
+    # KL(votes of the raters || posterior), in nats; NaN for utterances without votes, and None if
+    # the run was not trained on votes.
     vote_kl_N: np.ndarray | None = None
 
 
@@ -163,7 +163,7 @@ def _read_ratings(row: dict, ratings: Sequence[str]) -> tuple:
 
 
 def _read_divergence(row: dict) -> float:
-    """Returns the divergence from the votes; NaN if the cell is empty."""
+    """Returns KL(votes || posterior); NaN if the cell is empty."""
     if row[VOTE_KL] == '':
         return math.nan
     try:

@@ -49,7 +49,7 @@ def resolve_config(config, log: Callable[[str], None] = print_text):
 
 
 def _resolve_task(config, log: Callable[[str], None]) -> None:
-    """Checks what the model predicts, and sets how the epoch is selected where UAR is undefined.
+    """Checks what the model predicts; without classes, selects the epoch by CCC in place of UAR.
 
     Raises UserError for a task or a rating that does not exist, and if keys contradict the task.
     """
@@ -66,15 +66,15 @@ def _resolve_task(config, log: Callable[[str], None]) -> None:
     select = config.train.select
     if select == 'best dev CCC' and not labels.has_ratings(task):
         raise UserError(
-            f'config.train.select is {select!r}, and config.task={task} predicts no ratings, which '
-            "this measure is of. Set config.train.select='best dev UAR', or "
+            f'config.train.select is {select!r}. CCC is a measure of ratings, and config.task='
+            f"{task} predicts no ratings. Set config.train.select='best dev UAR', or "
             '--config.task=ratings or emotion+ratings.'
         )
     if select == 'best dev UAR' and not labels.has_classes(task):
         config.train.select = 'best dev CCC'
         log(
-            'The epoch is selected by best dev CCC (concordance correlation): '
-            f'config.task={task} has no classes, which UAR is of.'
+            'The epoch is selected by best dev CCC (concordance correlation), because UAR needs '
+            f'classes and config.task={task} has none.'
         )
 
 

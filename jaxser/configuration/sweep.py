@@ -26,7 +26,7 @@ class MethodFacts(NamedTuple):
     has_identity_batches: bool = False  # whether its batches contain identity examples
     may_be_negative: tuple[str, ...] = ()  # the hyper-parameters that may be negative
     within_emotions: bool = False  # whether it distinguishes domains only within an emotion
-    needs_classes: bool = False  # whether it cannot train ratings alone
+    needs_classes: bool = False  # whether it can train neither ratings alone nor soft labels
 
 
 class Program(NamedTuple):

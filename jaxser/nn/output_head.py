@@ -15,9 +15,10 @@ from jaxser import losses
 from jaxser.interfaces import Sizes
 from jaxser.nn import heads
 
-# The number of the key of the head of ratings: far from those of a method's own heads (heads.py).
+# The number folded into the key of the head of ratings: far from those of a method's own heads
+# (heads.py).
 RATINGS_KEY = 2**16
-# The number of the key that drops votes: the encoder draws from the same key of the step.
+# The number folded into the key of the step to drop votes: the encoder draws from that key, too.
 VOTES_KEY = 2**17
 
 
@@ -34,8 +35,8 @@ class OutputHead(NamedTuple):
             minimises. class_loss is (scores_BxC, batch) -> (value, metrics), by default
             losses.emotion_cross_entropy, or losses.vote_loss with config.train.soft_labels.
         per_example_loss: (params, z_BxD, batch) -> loss_B, of single examples: the cross-entropy
-            without class weights (with soft labels the divergence from all votes), the squared
-            error of ratings (mean over the ratings), or their weighted sum.
+            without class weights (with soft labels KL(votes || posterior), without dropped votes),
+            the squared error of ratings (mean over the ratings), or their weighted sum.
         counted: (batch) -> counted_B, 1 for an example that counts in the loss, else 0.
     """
 
@@ -95,7 +96,7 @@ def _make_emotion_head(classes: int) -> OutputHead:
 
 
 def _with_votes(emotion: OutputHead, largest: int, dropout: float) -> OutputHead:
-    """Returns the classifier with the loss of soft labels: the divergence from the raters' votes.
+    """Returns the classifier with the loss of soft labels: KL(votes of the raters || posterior).
 
     Args:
       emotion: The classifier.

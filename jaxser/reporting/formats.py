@@ -1,5 +1,7 @@
 """Formats numbers and intervals; a value that was not measured becomes an empty text."""
 
+import math
+
 from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import Estimate
 from jaxser.analysis.leakage import ATTACKERS, is_biased_low, strongest_attacker
@@ -106,6 +108,19 @@ def format_interval(ci95: tuple[float, float] | None, number_format: str = '.3f'
         return ''
     low, high = ci95
     return f'[{low:{number_format}}, {high:{number_format}}]'
+
+
+def format_bits_interval(answer: dict) -> str:
+    """Returns the 95 % interval of the bits of an answer; '' for none.
+
+    It is 'not estimable' if the interval is wider than log2 of the number of classes, the largest
+    possible information. This happens where few utterances are tested.
+    """
+    interval = answer.get('bits_ci95')
+    classes = answer.get('classes')
+    if interval and classes and interval[1] - interval[0] > math.log2(classes):
+        return 'not estimable'
+    return format_interval(interval, '.2f')
 
 
 def format_estimate(estimate: Estimate | None, number_format: str = 'z.3f') -> tuple[str, str]:

@@ -33,6 +33,7 @@ from jaxser.reporting.formats import (
     VERDICT_WORDS,
     describe_verdicts,
     format_attack,
+    format_bits_interval,
     format_interval,
     format_leakage,
     format_number,
@@ -267,14 +268,14 @@ def _attackers_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
                 ('the input alone', format_attack(answer.get('input'))),
                 ('speakers', answer.get('probed_speakers', '')),
                 ('bits', format_number(answer.get('bits'), 'z.2f')),
-                ('95 %', format_interval(answer.get('bits_ci95'), '.2f')),
+                ('95 %', format_bits_interval(answer)),
             ]
             cells_by_row.append(cells)
     note = html_paragraph(
         'Recall of each attacker.',
         'Bits: information on the speaker that the best attacker proves, the entropy of the',
         'speakers minus its cross-entropy on the tested utterances. It is a lower bound, and may',
-        'be negative.',
+        'be negative. Its interval is not estimable where too few utterances are tested.',
         'Other sentences: no tested sentence was used to fit an attacker.',
     )
     return html_details('Every attacker', cells_table('Every attacker', cells_by_row) + note)

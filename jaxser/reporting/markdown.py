@@ -19,6 +19,7 @@ from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, cur
 from jaxser.reporting.formats import (
     folds_of_sweep,
     format_attack,
+    format_bits_interval,
     format_enrolled,
     format_estimate,
     format_interval,
@@ -239,7 +240,7 @@ def _attackers_cells(
     for attacker, name in ATTACKERS.items():
         cells.append((name, format_number(answer.get(attacker))))
     bits = format_number(answer.get('bits'), 'z.2f')
-    interval = format_interval(answer.get('bits_ci95'), '.2f')
+    interval = format_bits_interval(answer)
     cells += [
         ('chance', format_number(answer['chance'])),
         ('bits', f'{bits} {interval}'.strip()),

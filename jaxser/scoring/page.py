@@ -27,6 +27,7 @@ from jaxser.reporting.figures import (
 )
 from jaxser.reporting.formats import (
     SEEN_NOTE,
+    VOTE_KL_NOTE,
     format_interval,
     format_leakage,
     format_number,
@@ -89,7 +90,7 @@ def introduction(
     what = f'the task {benchmark.name}' if benchmark else f'the truth file {truth.rows.path.name}'
     targets = []
     if task.classes:
-        targets.append(pluralize(len(task.classes), 'classe').replace('1 classe', '1 class'))
+        targets.append(pluralize(len(task.classes), 'class'))
     if task.ratings:
         targets.append(', '.join(task.ratings))
     body = html_paragraph(
@@ -384,13 +385,13 @@ def calibration_section(evidence: Sequence[Evidence]) -> Section | None:
         ],
     )
     body += cells_table('Calibration', cells_by_row)
-    body += html_paragraph(
+    notes = [
         'ECE: expected calibration error, the mean distance to the diagonal.',
         'NLL: mean negative log likelihood of the true class.',
-        'KL to votes: mean divergence of the votes of the raters from the posteriors.'
-        if any(system.row['vote_kl'] is not None for system in calibrated)
-        else '',
-    )
+    ]
+    if any(system.row['vote_kl'] is not None for system in calibrated):
+        notes.append(VOTE_KL_NOTE)
+    body += html_paragraph(*notes)
     return Section('calibration', 'Calibration', body)
 
 
@@ -404,9 +405,7 @@ def judged_section(
         split = f'The split is the official one of the task {benchmark.name} (same SHA-256).'
     elif benchmark:
         split = f'The SHA-256 of the official split of {benchmark.name} is not known yet.'
-    coverage = None
-    if task.measure.key in bootstrap.MEASURED_COVERAGE:
-        coverage = bootstrap.interval_coverage(speakers, task.measure)
+    coverage = bootstrap.interval_coverage(speakers, task.measure)
     items = [
         split,
         f'Every system predicted each of the {len(task.truth)} tested utterances once in each seed '

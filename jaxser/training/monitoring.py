@@ -20,7 +20,8 @@ from jaxser.training import memory
 # Below this ratio of its gradient to that of the task, an adversary has no effect on the encoder.
 MIN_GRADIENT_RATIO = 0.01
 
-# A head only guesses if its loss is above this fraction of the loss of guessing.
+# A head only guesses if its loss is above this fraction of the loss of guessing, which is 1 - CCC =
+# 1 for ratings.
 GUESSING_FRACTION = 0.98
 
 # What helped in experiments on real speech where the encoder changed faster than the head.
@@ -145,8 +146,8 @@ def print_plan(config, task, programs: list) -> None:
         distributed.log(line)
     if not task.classes:
         distributed.log(
-            'Where classes group the utterances, as in the audit, the thirds of the scale of '
-            f'{task.ratings[0]} do: {", ".join(labels.THIRDS)}.'
+            'The audit, and other steps that need groups of utterances, use the thirds of the '
+            f'scale of {task.ratings[0]}: {", ".join(labels.THIRDS)}.'
         )
     for line in task.shortages:
         distributed.log(line)

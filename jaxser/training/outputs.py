@@ -94,9 +94,10 @@ def _mean_scalars(rows: list[dict]) -> dict[str, float]:
 def score_part(task, collected, n: int, with_confusion: bool = False) -> dict:
     """Returns the figures of run `n` on a part of its fold.
 
-    With classes they are uar, wa and f1, and the confusion matrix if `with_confusion`; with ratings
-    ccc, pearson and rmse, averaged over the ratings, and `ratings`, those of each. n is the number
-    of utterances. `collected` is the tracking.CollectedOutputs of the part.
+    With classes they are uar, wa and f1, and the confusion matrix if `with_confusion`. With ratings
+    they are ccc, pearson and rmse, averaged over the ratings, and `ratings`, which has those of
+    each rating. The key `n` is the number of utterances. `collected` is the
+    tracking.CollectedOutputs of the part.
     """
     figures = {}
     if task.classes:
@@ -181,7 +182,7 @@ def make_results(
         'method': _method_of_sweep(config, runs),
         'task': config.task,
         'corpora': list(config.data.corpora),
-        'labels': config.data.labels,
+        'labels': config.data.labels if task.classes else None,
         'folds': [fold.name for fold in task.folds],
         'selection': config.train.select,
         'normalisation': normalise + table.NORMALISATIONS[normalise],
@@ -275,8 +276,8 @@ def make_prediction_rows(task, runs: list[dict], collected, record) -> list[dict
     """Returns the rows of predictions.csv: what every run predicts of its tested utterances.
 
     These are the posteriors of the classes, and ratings from -1 to 1. With soft labels, `vote_kl`
-    is the divergence of the posteriors from the raters' votes, in nats, '' without votes. Runs that
-    have diverged have no rows. `collected` is the tracking.CollectedOutputs of the test part.
+    is KL(votes || posterior), in nats, '' without votes. Runs that have diverged have no rows.
+    `collected` is the tracking.CollectedOutputs of the test part.
     """
     text = task.utterances.text
     rows = []
@@ -307,7 +308,7 @@ def make_prediction_rows(task, runs: list[dict], collected, record) -> list[dict
 
 
 def _format_divergence(votes_C: np.ndarray, p_C: np.ndarray) -> str:
-    """Returns the Kullback-Leibler divergence of a posterior from votes; '' without votes."""
+    """Returns the Kullback-Leibler divergence KL(votes || posterior); '' without votes."""
     if not votes_C.any():
         return ''
     is_chosen_C = votes_C > 0

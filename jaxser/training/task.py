@@ -37,7 +37,7 @@ class Task:
         steps_per_epoch: the steps of an epoch, the same in all folds: as many as the whole training
             part needs.
         runs: the runs of all programs.
-        classes: the classes that are predicted; none for the task `ratings`, of which table.classes
+        classes: the classes that are predicted; none for the task `ratings`, where table.classes
             are the thirds of a scale.
         ratings: the names of the ratings that are predicted; none for the task `emotion`.
         votes_NxC: the votes of raters for the classes of the table, zeros where there are none;

@@ -122,20 +122,20 @@ class SelectionRecord:
         self.nonfinite = np.where(is_new_N, first_step + is_bad_NxS.argmax(1), self.nonfinite)
 
     def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
-        """Records this epoch for the runs whose best it is so far; returns their mask, better_N.
+        """Selects this epoch for the runs whose best it is so far, and returns their mask, better_N.
 
         The best is by UAR or CCC on dev, or always the last one, as `train_config.select` says.
         `epoch` counts from 1.
         """
+        is_finite_N = self.nonfinite < 0
         if train_config.select == 'last epoch':
-            better_N = np.full(len(dev), epoch == train_config.epochs)
+            better_N = is_finite_N & (epoch == train_config.epochs)
         else:
             key = SELECTION_KEYS[train_config.select]
-            score_N = np.array([metrics[key] for metrics in dev])
+            score_N = np.array([figures[key] for figures in dev])
             is_late = epoch >= train_config.select_from * train_config.epochs
-            better_N = is_late & (score_N > self.best_score) & (self.nonfinite < 0)
+            better_N = is_finite_N & is_late & (score_N > self.best_score)
             self.best_score = np.where(better_N, score_N, self.best_score)
-        better_N &= self.nonfinite < 0
         self.best_epoch = np.where(better_N, epoch, self.best_epoch)
         for n in np.flatnonzero(better_N):
             self.dev[n] = dev[n]
@@ -150,7 +150,10 @@ class SelectionRecord:
         return values
 
     def from_json(self, values: dict) -> None:
-        """Sets the record to that of a checkpoint; earlier versions called best_score best_uar."""
+        """Sets the record to that of a checkpoint.
+
+        Earlier versions called `best_score` `best_uar`.
+        """
         renamed = dict(values)
         if 'best_uar' in renamed:
             renamed['best_score'] = renamed.pop('best_uar')

@@ -130,11 +130,14 @@ def _check_values(config) -> None:
 def _check_task(config) -> None:
     """Raises UserError for what the chosen task cannot do."""
     if labels.has_ratings(config.task) and config.train.rating_loss == 'ccc':
+        # With adaptation, half of a batch are examples of the target (plan.batch_shares).
         halves = 1 if config.protocol.adapt == 'none' else 2
-        if config.data.batch // halves < MIN_RATED_EXAMPLES:
+        rated = config.data.batch // halves
+        if rated < MIN_RATED_EXAMPLES:
             raise UserError(
-                f'config.train.rating_loss=ccc is computed over a batch, and of config.data.batch='
-                f'{config.data.batch} only {config.data.batch // halves} example(s) are rated. Set '
+                f'config.data.batch is {config.data.batch}, of which {rated} have ratings. '
+                'config.train.rating_loss=ccc is computed over the rated examples of a batch, and '
+                f'needs {MIN_RATED_EXAMPLES} or more. Set '
                 f'--config.data.batch={MIN_RATED_EXAMPLES * halves} or more (32 is usual), or '
                 '--config.train.rating_loss=mse.'
             )

@@ -33,3 +33,16 @@ def test_every_verdict_has_words():
     lines = adversary.__doc__.splitlines()
     verdicts = {line.split()[0] for line in lines if line and '  ' in line}
     assert verdicts == set(formats.VERDICT_WORDS)
+
+
+@pytest.mark.parametrize(
+    'interval, text',
+    [
+        (None, ''),
+        ((-0.5, 1.25), '[-0.50, 1.25]'),
+        ((-3e6, 2e6), 'not estimable'),
+        ((-1.5, 0.51), 'not estimable'),  # wider than log2(4)
+    ],
+)
+def test_an_interval_of_bits_is_not_wider_than_the_possible_information(interval, text):
+    assert formats.format_bits_interval({'bits_ci95': interval, 'classes': 4}) == text

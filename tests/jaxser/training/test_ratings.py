@@ -102,10 +102,10 @@ def test_no_message_speaks_of_classes_that_are_not_predicted(data, tmp_path, cap
     assert 'ratings arousal, valence;' in out
     assert 'The epoch is selected by best dev CCC' in out
     assert 'Left out, without a rating that is predicted: 6.' in out
-    assert 'the thirds of the scale of arousal do: low, middle, high.' in out
-    assert 'classes ' not in out.replace('Where classes group', '').replace('has no classes', '')
+    assert 'the thirds of the scale of arousal: low, middle, high.' in out
+    assert 'classes ' not in out.replace('UAR needs classes', '')
     assert 'dev CCC' in progress
-    assert 'UAR' not in out.replace('which UAR is of', '') + progress
+    assert 'UAR' not in out.replace('UAR needs classes', '') + progress
 
 
 def test_resuming_changes_no_bit(data, plain, tmp_path, monkeypatch):
