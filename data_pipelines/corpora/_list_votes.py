@@ -118,9 +118,10 @@ def choose_winner(votes: Mapping[str, int]) -> str:
 def suggest_vote_columns(
     columns: Iterable[str], numbered_rows: list[tuple[int, dict]], options: ListOptions
 ) -> str:
-    """Returns how to use unknown columns as votes if they may be such; '' otherwise.
+    """Returns a hint on unknown columns that are probably votes; '' if there are none.
 
-    They may be if at least two have the name of an emotion, and all their cells are whole numbers.
+    These are at least two columns with the name of an emotion, in which all cells are whole
+    numbers.
     """
     likely = []
     for column in columns:

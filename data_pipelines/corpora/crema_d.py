@@ -82,7 +82,10 @@ def read_responses(path: Path) -> dict[str, dict[str, int]]:
     Without the file there are none, which is printed. UserError if it has another form.
     """
     if not path.is_file():
-        print_text(f'No {path.name} in {path.parent}, so no votes of single raters (soft labels).')
+        print_text(
+            f'{path.parent} has no {path.name}, so there are no votes of single raters. Only soft '
+            'labels need them.'
+        )
         return {}
     votes_by_clip: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     with csv_files.open_rows(path, errors='replace') as reader:

@@ -88,7 +88,7 @@ def walk(root: Path) -> list[Utterance]:
     if not any(utterance.votes for utterance in utterances):
         print_text(
             'No line of EmoEvaluation has the choice of a single listener (C-E1: Neutral; ()), so '
-            'there are no votes (soft labels).'
+            'there are no votes. Only soft labels need them.'
         )
     if odd_lines:
         print_text(

@@ -109,8 +109,8 @@ def read_votes(folder: Path) -> dict[str, dict[str, int]]:
         choices = read_detailed_text(text)
     else:
         print_text(
-            f'No {table.name} and no {text.name} in {folder}, so no votes of single raters '
-            '(soft labels).'
+            f'{folder} has no {table.name} and no {text.name}, so there are no votes of single '
+            'raters. Only soft labels need them.'
         )
         return {}
     votes_by_file: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)

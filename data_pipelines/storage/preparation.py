@@ -312,8 +312,8 @@ def check_same_source(corpus: Corpus, folder: Path, record: dict) -> None:
             return
         if VOTES_KEY not in existing:
             print(
-                f'{folder} has no votes of single raters, and these files have. To train on soft '
-                'labels, remove that folder and prepare the corpus again.'
+                f'{folder} was prepared without the votes of single raters, which these files '
+                'have. To train on soft labels, remove that folder and prepare the corpus again.'
             )
             return
     if existing['source'] == record['source']:

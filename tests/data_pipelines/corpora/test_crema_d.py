@@ -47,7 +47,7 @@ def test_a_clip_that_nobody_heard_and_a_release_without_responses_have_no_votes(
     responses.unlink()
     assert {u.votes is None for u in crema_d.walk(tmp_path)} == {True}
     assert capsys.readouterr().out.startswith(
-        f'No finishedResponses.csv in {tmp_path}, so no votes'
+        f'{tmp_path} has no finishedResponses.csv, so there are no votes'
     )
 
 

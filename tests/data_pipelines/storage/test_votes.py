@@ -62,7 +62,7 @@ def test_data_prepared_without_votes_stay_in_use_when_the_corpus_has_votes_now(t
     capsys.readouterr()
     assert prepare(source, tmp_path / 'data', 'votes=angry+sad') == folder
     printed = capsys.readouterr().out
-    assert 'has no votes of single raters, and these files have. To train on soft' in printed
+    assert 'without the votes of single raters, which these files have. To train on soft' in printed
 
 
 def test_votes_do_not_change_the_fingerprint_of_earlier_versions():
