@@ -11,9 +11,10 @@ second, from its last --window seconds. The posterior is the mean over the runs 
 (jaxser/bundle.py), each calibrated by a temperature that was fitted on dev. The exit status is 1 if
 a file could not be predicted, and 2 if the command was refused.
 
-A model that was trained with config.task=ratings predicts arousal, valence and dominance in place
-of the posterior: numbers from -1 to 1, the ends of the raters' scale. They are averaged in the same
-way, and are not calibrated. With config.task=emotion+ratings a model predicts both.
+A model that was trained with config.task=ratings predicts arousal, valence and dominance (those of
+config.data.ratings) in place of the posterior. They are numbers from -1 to 1, the ends of the
+raters' scale. They are averaged in the same way, and are not calibrated. A model that was trained
+with config.task=emotion+ratings predicts both.
 
 A model on a pretrained encoder needs that encoder: a frozen one computes the features of all runs;
 a fine-tuned one is changed by each run. It is looked for in the model's folder, then where it was

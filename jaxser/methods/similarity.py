@@ -82,9 +82,9 @@ def make(config, encoder: Encoder, sizes: Sizes) -> Method:
 
     The sum is over the domains d of config.domain. config.similarity chooses the groups of which
     pairs are formed. 'conditional': one emotion, or one third of the scale of the first rating if
-    the task is `ratings`. Only labelled examples count, so that unlabelled target examples are left
-    out; the weight of their class has no influence. 'unconditional': all
-    examples are one group, unlabelled ones included.
+    the task is `ratings`. Only labelled examples with a class count, so that unlabelled target
+    examples are left out; the weight of their class has no influence. 'unconditional': all examples
+    are one group, unlabelled ones included.
 
     With config.protocol.identity, identity examples enter the penalty too. They have no emotion:
     in the conditional form they are a group of their own. The encoder normalises them by the

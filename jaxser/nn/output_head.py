@@ -35,7 +35,7 @@ class OutputHead(NamedTuple):
             minimises. class_loss is (scores_BxC, batch) -> (value, metrics), by default
             losses.emotion_cross_entropy, or losses.vote_loss with config.train.soft_labels.
         per_example_loss: (params, z_BxD, batch) -> loss_B, of single examples: the cross-entropy
-            without class weights (with soft labels KL(votes || posterior), without dropped votes),
+            without class weights (with soft labels KL(votes || posterior), where all votes count),
             the squared error of ratings (mean over the ratings), or their weighted sum.
         counted: (batch) -> counted_B, 1 for an example that counts in the loss, else 0.
     """

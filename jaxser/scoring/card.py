@@ -96,7 +96,9 @@ def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{name} is {str(value)[:80]!r}; expected a text that is not empty.')
     if len(value) > longest:
-        raise UserError(f'{name} has {len(value)} letters; at most {longest} are allowed.')
+        raise UserError(
+            f'{name} has {len(value)} letters; at most {longest} are allowed. Shorten it.'
+        )
     hidden = []
     for letter in value:
         if letter in DIRECTION_LETTERS or unicodedata.category(letter) in ('Cc', 'Cs'):

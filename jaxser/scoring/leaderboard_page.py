@@ -138,9 +138,8 @@ def format_recall(answer: dict | None) -> str:
         notes.append(f'chance {answer["chance"]:.2f}')
     if answer['seen']:
         notes.append('seen')
-    return (
-        f'{answer["strongest"]:.3f} ({", ".join(notes)})' if notes else f'{answer["strongest"]:.3f}'
-    )
+    recall = f'{answer["strongest"]:.3f}'
+    return f'{recall} ({", ".join(notes)})' if notes else recall
 
 
 def system_cells(system: RankedSystem) -> list[tuple[str, object]]:
@@ -163,7 +162,7 @@ def format_parameters(parameters: int | None) -> str:
     if parameters is None:
         return ''
     for factor, unit in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
-        if parameters >= factor:
+        if parameters >= 0.9995 * factor:  # with three digits, 999,500 is 1 M
             return f'{parameters / factor:.3g} {unit}'
     return str(parameters)
 

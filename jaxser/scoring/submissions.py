@@ -110,7 +110,7 @@ def read_submissions(root: Path, splits: Mapping[str, Path]) -> dict[str, list[S
       The submissions by task, both in alphabetical order.
 
     Raises:
-      UserError: A submission is not what it says. The message lists the problems of all of them.
+      UserError: A submission is not valid. The message lists the problems of all submissions.
     """
     folders = find_folders(root)
     unused = sorted(set(splits) - set(folders))

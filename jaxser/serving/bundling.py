@@ -73,7 +73,7 @@ class Ensemble(NamedTuple):
 def describe_data(task) -> dict[str, dict]:
     """Describes the utterances of every corpus that some fold uses.
 
-    Counts the utterances, those whose emotion is used in training, and the speakers. Lists the
+    Counts the utterances, those whose labels are used in training, and the speakers. Lists the
     languages, sexes and styles, if they are known.
     """
     trained = _rows_of_parts(task, ('train',))

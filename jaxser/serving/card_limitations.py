@@ -100,9 +100,9 @@ def _limits_of_outputs(metadata: dict) -> list[str]:
         )
     if metadata.get('ratings'):
         sentences.append(
-            'Predicted ratings are those of the raters of these corpora, on average: other raters, '
-            'or another scale, may differ. Audio without speech is rated, too. The ratings come '
-            'without an interval, and are not calibrated.'
+            'Predicted ratings imitate the mean over the raters of these corpora. Other raters may '
+            'rate differently. Audio without speech is rated, too. The ratings come without an '
+            'interval, and are not calibrated.'
         )
     return sentences
 

@@ -147,6 +147,7 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
         labels=metadata['labels'],
         classes=metadata['classes'],
         ratings=metadata.get('ratings', []),
+        trained_labels=describe_trained_labels(metadata),
         measure=main_measure(metadata['config']).title,
         protocol=metadata['protocol'],
         selection=analysis.results['selection'] if analysis else '',
@@ -154,6 +155,17 @@ def data_section(metadata: dict, analysis: SweepAnalysis | None) -> str:
         normalisation=metadata['normalisation'],
         split_sha256=metadata['split_sha256'],
     )
+
+
+def describe_trained_labels(metadata: dict) -> str:
+    """Returns what training uses as labels, e.g. 'emotion', "raters' votes" or 'ratings'."""
+    parts = []
+    if metadata['classes']:
+        has_votes = metadata['config']['train'].get('soft_labels', False)
+        parts.append("raters' votes" if has_votes else 'emotion')
+    if metadata.get('ratings'):
+        parts.append('ratings')
+    return ' and '.join(parts)
 
 
 def _describe_corpus(name: str, named_corpora: list[str]) -> dict[str, str]:

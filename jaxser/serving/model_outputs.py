@@ -49,8 +49,8 @@ def make_model_outputs(
 ) -> Callable[..., dict[str, jax.Array]]:
     """Returns a function (run_arrays, params, mel_BxTxM, frames_B) -> outputs.
 
-    The outputs are {'posterior_BxC': probabilities, 'rating_BxA': numbers from -1 to 1}, without
-    that which the model does not predict. Both are means over the runs.
+    The outputs are {'posterior_BxC': probabilities, 'rating_BxA': numbers from -1 to 1}, or one of
+    the two if the model predicts nothing else. Both are means over the runs.
 
     `run_arrays` are the model's arrays, whose first axis is the runs; batch_stats are {} if it has
     none. The features mel_BxTxM are log-mel, a frozen encoder's states, or the input of a

@@ -122,7 +122,7 @@ class SelectionRecord:
         self.nonfinite = np.where(is_new_N, first_step + is_bad_NxS.argmax(1), self.nonfinite)
 
     def select_epoch(self, train_config, epoch: int, dev: list, epoch_metrics: dict) -> np.ndarray:
-        """Selects this epoch for the runs whose best it is so far, and returns their mask, better_N.
+        """Selects this epoch for the runs whose best it is so far; returns their mask, better_N.
 
         The best is by UAR or CCC on dev, or always the last one, as `train_config.select` says.
         `epoch` counts from 1.

@@ -10,6 +10,7 @@ from helpers.scored_systems import prediction_rows
 from helpers.submitted_systems import change_results, use_small_task, write_submission
 
 from jaxser import leaderboard
+from jaxser.scoring.leaderboard_page import format_parameters
 
 HOSTILE = '<script>alert(1)</script>"&'
 
@@ -94,3 +95,11 @@ def test_neither_command_imports_jax_at_its_start():
     loaded = set(completed.stdout.split())
     assert 'jaxser.scoring.ranking' in loaded
     assert loaded.isdisjoint(('jax', 'tensorflow', 'flax', 'matplotlib', 'sklearn'))
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'text'),
+    [(None, ''), (356, '356'), (999_499, '999 k'), (999_500, '1 M'), (8_206_852, '8.21 M')],
+)
+def test_numbers_of_parameters_have_three_digits(parameters, text):
+    assert format_parameters(parameters) == text

@@ -76,6 +76,11 @@ def read_split(file: Path, sources: list[str]) -> Split:
     for row in rows:
         if folders:
             folder = folders.get(row['corpus'], folders.get(''))
+            if folder is None:
+                raise SystemExit(
+                    f'--source has no folder of the corpus {row["corpus"]}. Add '
+                    f'{row["corpus"]}=PATH.'
+                )
             row['path'] = str(Path(folder) / row['path'])
         parts.setdefault((int(row['fold']), row['part']), []).append(row)
     folds = []
@@ -114,7 +119,10 @@ class Submission:
             self.rows.append([utterance, str(fold), str(seed), *cells])
 
     def add_representations(self, fold: int, utterance_N: list[str], z_NxD: np.ndarray) -> None:
-        """Adds what the system of a fold represents utterances as, of all parts of the fold."""
+        """Adds the representations of utterances by the system of a fold.
+
+        `utterance_N` are those of all parts of the fold.
+        """
         self.representations['utterance_N'] += utterance_N
         self.representations['fold_N'] += [fold] * len(utterance_N)
         self.representations['z_NxD'].append(np.asarray(z_NxD, np.float32))

@@ -88,7 +88,13 @@ def read_means(file: str) -> dict[str, dict[str, np.ndarray]]:
     A row of `mel_RxM` has the mean and the standard deviation of the states of every layer. The
     name of the file says how many layers there are, and their width.
     """
-    layers, width = map(int, PACKED_NAME.search(file).groups())
+    sizes = PACKED_NAME.search(file)
+    if sizes is None:
+        raise SystemExit(
+            f'--states is {file}; expected a file such as whisper-5x384-pooled-0123abcd.npz, whose '
+            'name says how many layers there are, and their width.'
+        )
+    layers, width = map(int, sizes.groups())
     by_layer = {}
     with np.load(file, allow_pickle=False) as content:
         utterances = content['text_utterance'].tolist()

@@ -36,7 +36,7 @@ def test_every_verdict_has_words():
 
 
 @pytest.mark.parametrize(
-    'interval, text',
+    ('interval', 'text'),
     [
         (None, ''),
         ((-0.5, 1.25), '[-0.50, 1.25]'),

@@ -1,4 +1,4 @@
-"""Tests that nothing in a submission is believed: figures, predictions, split and files."""
+"""Tests of the checks of a submission: its figures, predictions, split and files."""
 
 import dataclasses
 import json

@@ -40,6 +40,22 @@ def change_metadata(swept, **keys) -> Model:
     return Model(metadata | keys, arrays)
 
 
+@pytest.mark.parametrize(
+    ('classes', 'soft_labels', 'ratings', 'expected'),
+    [
+        (['angry', 'sad'], False, [], 'emotion'),
+        (['angry', 'sad'], True, [], "raters' votes"),
+        (['angry', 'sad'], True, ['valence'], "raters' votes and ratings"),
+        ([], False, ['valence'], 'ratings'),
+    ],
+)
+def test_the_card_names_the_labels_of_training(classes, soft_labels, ratings, expected):
+    """Utterances without one emotion are counted, too, if training uses the votes."""
+    config = {'train': {'soft_labels': soft_labels}}
+    metadata = {'classes': classes, 'ratings': ratings, 'config': config}
+    assert model_card.describe_trained_labels(metadata) == expected
+
+
 def test_the_code_for_jaxser_runs(shared_export, monkeypatch):
     monkeypatch.chdir(shared_export)
     assert run_snippet(card_snippets(shared_export)[0]) == predict_speech(shared_export)

@@ -60,7 +60,7 @@ def rating_columns(path) -> np.ndarray:
 def test_results_and_predictions_have_ratings_and_no_classes(plain):
     """The figures of a run are those of its rows; unrated utterances are counted."""
     results = json.loads((plain / 'results.json').read_text())
-    assert (results['task'], results['classes']) == ('ratings', [])
+    assert (results['task'], results['classes'], results['labels']) == ('ratings', [], None)
     assert results['ratings'] == list(RATINGS)
     assert results['selection'] == 'best dev CCC'
     assert results['left_out'] == {'without a rating': 6}
