@@ -8,6 +8,7 @@ from data_pipelines import labels
 from data_pipelines.batching import table
 from data_pipelines.errors import UserError
 from data_pipelines.storage.dataset import read_own_classes
+from data_pipelines.wording import pluralize
 from jaxser.configuration import sweep
 from jaxser.nn.encoder import LARGEST_SIZE
 from jaxser.plugins import DUMMY_SIZES, load_plugin, make_method
@@ -135,9 +136,9 @@ def _check_task(config) -> None:
         rated = config.data.batch // halves
         if rated < MIN_RATED_EXAMPLES:
             raise UserError(
-                f'config.data.batch is {config.data.batch}, of which {rated} have ratings. '
-                'config.train.rating_loss=ccc is computed over the rated examples of a batch, and '
-                f'needs {MIN_RATED_EXAMPLES} or more. Set '
+                f'With config.data.batch={config.data.batch}, a batch has '
+                f'{pluralize(rated, "rated example")}. config.train.rating_loss=ccc is computed '
+                f'over these, and needs {MIN_RATED_EXAMPLES} or more. Set '
                 f'--config.data.batch={MIN_RATED_EXAMPLES * halves} or more (32 is usual), or '
                 '--config.train.rating_loss=mse.'
             )

@@ -162,7 +162,7 @@ def unrated_utterances(data) -> list[str]:
     [
         ({'method': 'cdann'}, 'cdann needs the emotions as classes'),
         ({'method': 'didan'}, 'didan needs the emotions as classes'),
-        ({'data.batch': 2}, 'only 2 example.s. are rated'),
+        ({'data.batch': 2}, 'a batch has 2 rated examples'),
         ({'data.ratings': ('arousal', 'joy')}, 'config.data.ratings is arousal, joy; expected'),
         ({'data.ratings': ()}, 'config.data.ratings is empty'),
         ({'data.ratings': ('dominance',)}, 'None of 66 utterances is rated for dominance'),
