@@ -1,6 +1,7 @@
 """What the external systems share: the folds of a split file, UAR, and the files of a submission.
 
 Only numpy is needed. Nothing of jaxser is imported: the systems are those of another framework.
+They predict classes, not ratings.
 """
 
 import argparse
@@ -42,7 +43,7 @@ class Split(NamedTuple):
 
     @property
     def paths(self) -> dict[str, str]:
-        """Returns the audio file of each utterance."""
+        """The audio file of each utterance."""
         paths = {}
         for fold in self.folds:
             for part in (fold.train, fold.dev, fold.test):
