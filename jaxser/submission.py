@@ -26,6 +26,7 @@ from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.analysis.predictions import open_predictions
+from jaxser.anonymity import anonymize_command, anonymize_value
 from jaxser.cli import any_path
 from jaxser.runs import run_label
 from jaxser.scoring.card import SystemCard
@@ -130,7 +131,11 @@ def predictions_csv(analysis: SweepAnalysis, runs: Sequence[dict]) -> str:
 def make_card(
     analysis: SweepAnalysis, row: dict, runs: Sequence[dict], arguments: argparse.Namespace
 ) -> SystemCard:
-    """Returns the card of a setting; `arguments` are those of the command."""
+    """Returns the card of a setting; `arguments` are those of the command.
+
+    The card is published: it has no folders of a person and no names of speakers.
+    """
+    command = anonymize_command(analysis.metadata.get('command') or '')
     title = analysis.setting_title(row)
     features = analysis.config.get('data', {}).get('upstream') or 'log-mel features'
     encoder = analysis.config.get('model', {}).get('name')
@@ -142,7 +147,7 @@ def make_card(
         description=arguments.description or description,
         training_data=arguments.training_data or describe_training_data(analysis.config),
         licence=arguments.licence,
-        command=analysis.metadata.get('command') or 'python -m jaxser.main',
+        command=command or 'python -m jaxser.main',
         date=datetime.date.today().isoformat(),
         parameters=arguments.parameters,
         url=arguments.url,
@@ -159,7 +164,7 @@ def describe_training_data(config: dict) -> str:
         parts.append(f'speakers of {", ".join(protocol["identity"])}')
     upstream = config.get('data', {}).get('upstream') or config.get('model', {}).get('upstream')
     if upstream:
-        parts.append(f'the pretrained encoder {upstream}')
+        parts.append(f'the pretrained encoder {anonymize_value(upstream)}')
     return '; '.join(parts)
 
 

@@ -1,11 +1,7 @@
 """Sections of the model card on results: UAR or CCC, groups, leakage and calibration."""
 
-import re
-import shlex
-from pathlib import PureWindowsPath
 from typing import NamedTuple
 
-from data_pipelines.terminal import escape_control_characters
 from data_pipelines.wording import pluralize
 from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
@@ -16,6 +12,7 @@ from jaxser.analysis.leakage import (
     unseen_question,
 )
 from jaxser.analysis.measure import CCC, UAR, Measure, main_measure
+from jaxser.anonymity import anonymize_command
 from jaxser.reporting.cards import probed_domain
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
@@ -33,10 +30,6 @@ from jaxser.serving.markdown import escape_text, render
 
 # Protocols whose tested speakers are in no fold's training part.
 UNSEEN_SPEAKER_PROTOCOLS = ('official', 'source_target')
-
-# Flags whose value is private, whatever it is.
-PRIVATE_FLAGS = ('--config.model.upstream',)
-ABSOLUTE_PATH = re.compile(r'/|~|[a-z]+://|file:|[A-Za-z]:[\\/]|\\\\')
 
 # What the main measures are a mean of, and what is given besides them.
 MEANS = {'uar': 'mean recall over classes', 'ccc': 'mean over ratings'}
@@ -199,40 +192,6 @@ def _recalls(classes: list[str], confusion: list[list[int]]) -> list[tuple[str, 
         if total:
             recalls.append((classes[n], total, format_number(counts[n] / total)))
     return recalls
-
-
-def anonymize_command(command: str) -> str:
-    """Returns a command without the folders of a person: they are FOLDER.
-
-    These are absolute paths, and that of a checkpoint. A choice of speakers is SPEAKERS.
-    """
-    words = []
-    hides_next = False
-    for word in shlex.split(command):
-        flag, equals, value = word.partition('=')
-        if names_speakers(word):  # the value of the word before
-            flag, equals, value = '', '', word
-        hides_value = flag in PRIVATE_FLAGS
-        if not equals:
-            flag, value = '', word
-            hides_value, hides_next = hides_next, hides_value
-        words.append(f'{flag}{equals}{_anonymize_value(value, hides_value)}')
-    line = escape_control_characters(shlex.join(words))
-    return '' if '```' in line else line
-
-
-def _anonymize_value(value: str, is_private: bool) -> str:
-    if is_private:
-        return 'FOLDER'
-    if names_speakers(value):
-        return 'SPEAKERS'
-    is_path = ABSOLUTE_PATH.match(value) is not None
-    return f'FOLDER/{PureWindowsPath(value).name}' if is_path else value
-
-
-def names_speakers(value: str) -> bool:
-    """Returns whether a value of config.data.only may choose speakers by name."""
-    return re.match(r'\s*(speaker|path|utterance)\s*=', value) is not None
 
 
 def groups_section(analysis: SweepAnalysis | None, row: dict | None, enrolled: str = '') -> str:

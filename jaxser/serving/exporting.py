@@ -12,8 +12,8 @@ from etils import epath
 
 from data_pipelines.errors import UserError
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
+from jaxser.anonymity import ABSOLUTE_PATH, names_speakers
 from jaxser.pretrained.encoder import PretrainedEncoder, write_encoder
-from jaxser.serving.card_results import ABSOLUTE_PATH, names_speakers
 from jaxser.serving.card_usage import SAVED_MODEL_FOLDER, has_program, program_file
 from jaxser.serving.model import (
     ENCODER_FOLDER,

@@ -60,7 +60,7 @@ def test_by_default_it_is_the_setting_that_is_best_on_dev(tmp_path, monkeypatch)
     assert files[0].read_text() == files[1].read_text()
     parse_card(card, tmp_path / 'system.json')
     assert 'lam = 1' in card['name']
-    assert card['command'] == 'python -m jaxser.main --config=<x>'
+    assert card['command'] == "python -m jaxser.main '--config=<x>'"
 
 
 def test_seeds_of_which_a_fold_diverged_are_left_out(tmp_path, monkeypatch):
@@ -92,6 +92,7 @@ def test_an_unknown_setting_names_those_that_exist(tmp_path, monkeypatch, capsys
     [
         ({}, 'only the training part of the task'),
         ({'data': {'upstream': 'whisper'}}, 'the pretrained encoder whisper'),
+        ({'model': {'upstream': '/home/me/hubert'}}, 'the pretrained encoder FOLDER/hubert'),
         ({'protocol': {'identity': ['urdu']}}, 'speakers of urdu'),
         ({'protocol': {'adapt': 'transductive'}}, 'target speech (transductive)'),
     ],

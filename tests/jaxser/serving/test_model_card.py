@@ -19,6 +19,7 @@ from jaxser.analysis import bootstrap, finished
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.measure import UAR
 from jaxser.analysis.statistics import RecallStatistics
+from jaxser.anonymity import anonymize_command
 from jaxser.pretrained.encoder import read_encoder
 from jaxser.pretrained.extractor import StateExtractor
 from jaxser.runs import SYNTHETIC_WARNING
@@ -115,7 +116,7 @@ def test_the_card_does_not_contain_the_folder_of_a_checkpoint():
         '--config.model.upstream=whisper',
         "'--config.model.upstream=/home/me/whisper tiny'",
     ):
-        assert card_results.anonymize_command(command.format(flag)) == expected
+        assert anonymize_command(command.format(flag)) == expected
 
 
 def make_grouped_analysis() -> SimpleNamespace:
@@ -346,12 +347,12 @@ def test_code_in_the_card_cannot_be_ended_by_a_name():
     ],
 )
 def test_the_command_in_the_card_has_no_absolute_path_and_no_speaker(word, expected):
-    command = card_results.anonymize_command(shlex.join(['python', '--config.x=1', word]))
+    command = anonymize_command(shlex.join(['python', '--config.x=1', word]))
     assert shlex.split(command) == ['python', '--config.x=1', expected]
 
 
 def test_a_command_cannot_end_its_block_of_code():
-    assert card_results.anonymize_command("python '```\n<script>'") == ''
+    assert anonymize_command("python '```\n<script>'") == ''
 
 
 def test_without_the_sweep_the_card_has_the_results_of_the_model(swept):
