@@ -3,9 +3,9 @@
   python -m jaxser.leaderboard submissions --out leaderboard [--split TASK=split.csv ...]
 
 A submission is a folder submissions/TASK/SYSTEM with system.json, predictions.csv, and results.json
-of jaxser.score. Systems are ranked by the measure of their task, with ties. Figures are computed
-again, and a submission whose figures differ is refused. With the split file of a task, they are
-computed from its predictions.
+of jaxser.score. Systems are ranked by the measure of their task, and those that are tied with the
+best are marked. Figures are computed again, and a submission whose figures differ is refused. With
+the split file of a task, they are computed from its predictions.
 """
 
 import argparse
@@ -76,11 +76,12 @@ def format_json(ranked: dict[str, list[RankedSystem]]) -> str:
 
 
 def describe_ranking(name: str, systems: list[RankedSystem]) -> str:
-    """Returns the first places of a task in one line."""
-    first = [system.submission.name for system in systems if system.rank == 1]
-    measure = systems[0].submission.measure
-    value = systems[0].estimate.value
-    return f'{name}: {measure.title} {value:.3f}; first place: {"; ".join(first)}.'
+    """Returns the best system of a task, and those that are tied with it, in one line."""
+    best, *others = systems
+    measure = best.submission.measure
+    tied = [system.submission.name for system in others if system.tied_with_best]
+    ties = f'; tied with it: {"; ".join(tied)}' if tied else ''
+    return f'{name}: best {measure.title} {best.estimate.value:.3f}: {best.submission.name}{ties}.'
 
 
 if __name__ == '__main__':

@@ -14,15 +14,8 @@ from markupsafe import Markup
 from jaxser.reporting import plotting
 from jaxser.reporting.formats import split_cells
 
-# A table with more columns has a note that it scrolls, which narrow screens show.
-MAX_NARROW_COLUMNS = 4
-# A table that is wider has the note on wide screens too: the space beside the contents at 1200
-# pixels. The width is estimated from the number of letters.
-MAX_TABLE_WIDTH = 920
-LETTER_WIDTH, COLUMN_PADDING = 7, 11  # pixels
 MAX_CELL_LETTERS = 60  # longer texts in a table are wrapped
-MAX_HEADING_LETTERS = 18  # longer headings have several lines, of at least HEADING_LETTERS
-HEADING_LETTERS = 14
+MAX_HEADING_LETTERS = 18  # longer headings have several lines
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('jaxser.reporting'),
@@ -87,24 +80,10 @@ def html_table(
         headings=used_headings,
         rows=used_rows,
         highlighted=highlighted,
-        width=_width_class(columns),
         heading_classes=[_heading_class(column) for column in columns],
         text_columns=[n for n, column in enumerate(columns) if _is_text(column[1:])],
         max_letters=MAX_CELL_LETTERS,
     )
-
-
-def _width_class(columns: list[Sequence]) -> str:
-    """Returns where a table is too wide for the page: 'narrow' screens, 'all' screens, or ''."""
-    width = 0
-    for column in columns:
-        letters = min(len(column[0]), HEADING_LETTERS)
-        for cell in column[1:]:
-            letters = max(letters, min(len(str(cell)), MAX_CELL_LETTERS))
-        width += LETTER_WIDTH * letters + COLUMN_PADDING
-    if width > MAX_TABLE_WIDTH:
-        return 'all'
-    return 'narrow' if len(columns) > MAX_NARROW_COLUMNS else ''
 
 
 def _heading_class(column: Sequence) -> str:

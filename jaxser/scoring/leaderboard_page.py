@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from data_pipelines.wording import join_first, pluralize
+from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import MIN_SPEAKERS, Estimate
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, question_title
 from jaxser.reporting.figures import ForestAxis, ForestRow, draw_forest_plot
@@ -25,7 +25,6 @@ from jaxser.scoring.ranking import RankedSystem
 
 TITLE = 'Leaderboard of speech emotion recognition'
 FIGURE_NAME_LETTERS = 24  # of a line of a name in the figure
-MAX_FIRST = 2  # systems on the first place that the overview names
 UNCHECKED = 'statistics'
 RECOMPUTED = 'predictions'
 
@@ -54,16 +53,17 @@ def overview_section(ranked: Mapping[str, Sequence[RankedSystem]]) -> Section:
     rows = []
     for systems in ranked.values():
         task = systems[0].submission.task
-        first = [system.submission.name for system in systems if system.rank == 1]
-        value, interval = format_estimate(systems[0].estimate)
+        best, *others = systems
+        tied = sum(system.tied_with_best for system in others)
+        value, interval = format_estimate(best.estimate)
         rows.append(
             [
                 ('task', task.title),
                 ('systems', len(systems)),
-                ('measure', systems[0].submission.measure.title),
-                ('best', value),
+                ('best', f'{best.submission.measure.title} {value}'),
                 ('95 %', interval),
-                ('first place', join_first(first, MAX_FIRST)),
+                ('best system', best.submission.name),
+                ('tied with it', tied or ''),
             ]
         )
     return Section('overview', 'Tasks', cells_table('The best systems of each task', rows))
@@ -86,56 +86,60 @@ def task_body(systems: Sequence[RankedSystem]) -> Markup:
             f'With fewer than {MIN_SPEAKERS} speakers there are no intervals, and ties are not '
             'known.'
         )
-    cells = [ranking_cells(n, own, systems) for n, own in enumerate(systems, 1)]
-    body += cells_table(f'Ranking by {measure.title}', cells)
+    body += cells_table(f'Ranking by {measure.title}', list(map(ranking_cells, systems)))
     if len(systems) > 1:
         body += gap_figure(systems)
+    body += leakage_table(systems)
     body += cells_table('Systems', [system_cells(own) for own in systems])
+    body += html_paragraph(source_sentence(systems))
     cards = Markup('').join(card_facts(own) for own in systems)
     body += html_details('What the systems are, and the commands', cards)
     body += html_details('Identity of the task', facts_table(task.title, task_facts(systems)))
     return body
 
 
-def ranking_cells(
-    row: int, system: RankedSystem, systems: Sequence[RankedSystem]
-) -> list[tuple[str, object]]:
-    """Returns the figures of a system as (heading, text) of every column.
-
-    `row` is the number of its row, from 1, in the table of all `systems`.
-    """
+def ranking_cells(system: RankedSystem) -> list[tuple[str, object]]:
+    """Returns the figures of a system as (heading, text) of every column."""
     submission = system.submission
-    title = submission.measure.title
     value, interval = format_estimate(system.estimate)
     gap, gap_interval = format_estimate(system.gap, '+z.3f')
-    tied_rows = []
-    for n, other in enumerate(systems, 1):
-        if other.submission.name in system.tied:
-            tied_rows.append(str(n))
-    leakages = []
-    for question in HEADLINE_QUESTIONS:
-        heading = f'leakage, {question_title(question)}'
-        leakages.append((heading, format_recall(submission.leakage.get(question))))
+    tied_with_best = 'yes' if system.tied_with_best else 'no'
     return [
         ('system', submission.name),
-        ('row', row),
         ('rank', system.rank),
-        (title, value),
+        (submission.measure.title, value),
         ('95 %', interval),
         ('vs best', gap),
         ('95 % of vs best', gap_interval),
-        ('tied with rows', ', '.join(tied_rows)),
-        *leakages,
+        ('tied with the best', '' if system.gap is None else tied_with_best),
     ]
 
 
-def format_recall(answer: dict | None) -> str:
-    """Returns the recall of the strongest attacker, e.g. '0.534 (chance 0.17, seen)'."""
+def leakage_table(systems: Sequence[RankedSystem]) -> Markup:
+    """Returns the table of the leakage of systems; nothing where none was measured."""
+    measured = [system for system in systems if system.submission.leakage]
+    if not measured:
+        return Markup('')
+    chance_texts, cells_by_row = [], [[('system', own.submission.name)] for own in measured]
+    for question in HEADLINE_QUESTIONS:
+        title = question_title(question)
+        answers = [system.submission.leakage.get(question) for system in measured]
+        chances = {answer['chance'] for answer in answers if answer} - {None}
+        if len(chances) == 1:
+            chance_texts.append(f'{title} {next(iter(chances)):.3f}')
+        for cells, answer in zip(cells_by_row, answers):
+            cells.append((title, format_recall(answer, has_chance=len(chances) > 1)))
+    chance = f' (chance: {"; ".join(chance_texts)})' if chance_texts else ''
+    return cells_table(f'Leakage{chance}', cells_by_row)
+
+
+def format_recall(answer: dict | None, has_chance: bool) -> str:
+    """Returns the recall of the strongest attacker, e.g. '0.534 (seen)', perhaps with chance."""
     if answer is None:
         return ''
     notes = []
-    if answer['chance'] is not None:
-        notes.append(f'chance {answer["chance"]:.2f}')
+    if has_chance and answer['chance'] is not None:
+        notes.append(f'chance {answer["chance"]:.3f}')
     if answer['seen']:
         notes.append('seen')
     recall = f'{answer["strongest"]:.3f}'
@@ -149,12 +153,23 @@ def system_cells(system: RankedSystem) -> list[tuple[str, object]]:
         ('system', card.name),
         ('parameters', format_parameters(card.parameters)),
         ('seeds', system.submission.seeds),
-        ('date', card.date),
-        ('authors', card.authors),
-        ('licence', card.licence),
-        ('computed again from', RECOMPUTED if system.submission.is_recomputed else UNCHECKED),
         ('training data', card.training_data),
     ]
+
+
+def _source(system: RankedSystem) -> str:
+    """Returns from what the figures of a system were computed again."""
+    return RECOMPUTED if system.submission.is_recomputed else UNCHECKED
+
+
+def source_sentence(systems: Sequence[RankedSystem]) -> str:
+    """Returns from what the figures of the systems were computed again."""
+    sources = [_source(own) for own in systems]
+    texts = []
+    for source in (RECOMPUTED, UNCHECKED):
+        if source in sources:
+            texts.append(f'{source} ({pluralize(sources.count(source), "system")})')
+    return f'Figures were computed again from: {", ".join(texts)}.'
 
 
 def format_parameters(parameters: int | None) -> str:
@@ -197,8 +212,10 @@ def card_facts(system: RankedSystem) -> Markup:
         ('parameters', '' if card.parameters is None else f'{card.parameters:,}'),
         ('authors', card.authors),
         ('licence', card.licence),
+        ('date', card.date),
         ('address', link if card.url else ''),
         ('command', card.command),
+        ('computed again from', _source(system)),
         ('folder', f'{system.submission.task.name}/{system.submission.folder.name}'),
     ]
     return facts_table(card.name, [fact for fact in facts if fact[1]])
@@ -225,18 +242,19 @@ def reading_section() -> Section:
         "'vs best' is the difference to the best system. It is paired, on the same speakers."
     )
     body += html_paragraph(
-        'Two systems are tied if the interval of their difference includes 0. The rank is 1 plus '
-        'the number of systems that are better and not tied. Differences are not corrected for the '
-        'number of systems.'
+        'The rank is the place by the measure. Two systems are tied if the interval of their '
+        'difference includes 0: the data do not show which one is better. A system with a wide '
+        'interval may be tied with the best, while one of a higher rank is not. Differences are '
+        'not corrected for the number of systems. leaderboard.json has the ties of every system.'
     )
     body += html_paragraph(
         'Leakage is the recall with which the strongest of several newly trained classifiers '
-        'recognises the speaker from the representation. It is as submitted: representations are '
-        'not part of a submission. It is empty where it was not measured. '
+        'recognises the speaker from the representation. It is empty where it was not measured. '
+        'These figures were not computed again: the submissions contain no representations. '
         f'{SEEN_NOTE}'
     )
     body += html_paragraph(
-        f"'Computed again from {RECOMPUTED}': the predictions were scored again for this page. "
+        f"'Computed again from: {RECOMPUTED}': the predictions were scored again for this page. "
         f"'{UNCHECKED}': the figures were computed again from the counts or moments of each "
         'speaker in the submission, because the split file was not given.'
     )
@@ -273,6 +291,7 @@ def _system_json(system: RankedSystem) -> dict:
     gap = system.gap or Estimate(0.0, None, None)
     return {
         'rank': system.rank,
+        'tied_with_best': system.tied_with_best,
         'folder': f'{submission.task.name}/{submission.folder.name}',
         'card': dataclasses.asdict(submission.card),
         key: system.estimate.value,
@@ -282,5 +301,5 @@ def _system_json(system: RankedSystem) -> dict:
         'tied_with': list(system.tied),
         'seeds': submission.seeds,
         'leakage': submission.leakage,
-        'computed_again_from': RECOMPUTED if submission.is_recomputed else UNCHECKED,
+        'computed_again_from': _source(system),
     }

@@ -1,8 +1,9 @@
-"""Ranks the submissions to a task, and says which of them are tied.
+"""Ranks the submissions to a task by its measure, and says which of them are tied.
 
-Two systems are tied if the 95 % interval of their paired difference includes 0. The rank of a
-system is 1 plus the number of systems that are better and not tied with it. The intervals are not
-corrected for the number of pairs, so that of many pairs some are called different by chance.
+Two systems are tied if the 95 % interval of their paired difference includes 0. So a system with a
+wide interval may be tied with the best one, while another one with a higher measure is not. The
+intervals are not corrected for the number of pairs, so that of many pairs some are called different
+by chance.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,11 @@ class RankedSystem(NamedTuple):
     """A submission with its place among those to the same task."""
 
     submission: Submission
-    rank: int
+    rank: int  # the place by the measure, from 1
     estimate: Estimate  # the measure of the task
     gap: Estimate | None  # the measure minus that of the best system; None for the best one
     tied: tuple[str, ...]  # names of the systems that it is tied with
+    tied_with_best: bool  # True for the best one
 
 
 def rank_systems(submissions: Sequence[Submission]) -> list[RankedSystem]:
@@ -41,18 +43,15 @@ def rank_systems(submissions: Sequence[Submission]) -> list[RankedSystem]:
             )
     ranked = []
     for place, n in enumerate(order):
-        tied, better_count = [], 0
+        tied = []
         for other in order:
             difference = differences.get((other, n)) or differences.get((n, other))
-            if difference is None:
-                continue
-            if is_tie(difference):
+            if difference is not None and is_tie(difference):
                 tied.append(submissions[other].name)
-            elif (other, n) in differences:
-                better_count += 1
         gap = differences[order[0], n] if place else None
+        is_tied = gap is None or is_tie(gap)
         ranked.append(
-            RankedSystem(submissions[n], 1 + better_count, estimates[n], gap, tuple(tied))
+            RankedSystem(submissions[n], 1 + place, estimates[n], gap, tuple(tied), is_tied)
         )
     return ranked
 

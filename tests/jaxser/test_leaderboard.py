@@ -50,7 +50,8 @@ def test_the_page_is_ranked_and_safe(board):
     for link in page.elements_of('a'):
         assert link['href'].startswith(('#', 'https://example.org'))
     assert HOSTILE in page.text  # as text
-    assert '0.620 (chance 0.25, seen)' in page.text
+    assert '0.620 (seen)' in page.text
+    assert 'chance: unseen speakers 0.250' in page.text
     assert 'a <b> & c' in page.text
     assert len(set(page.ids())) == len(page.ids())
 
@@ -59,7 +60,8 @@ def test_the_json_has_ranks_ties_and_figures(board):
     _, content = board
     (task,) = content['tasks']
     systems = {system['card']['name']: system for system in task['systems']}
-    assert [system['rank'] for system in task['systems']] == [1, 1, 3]
+    assert [system['rank'] for system in task['systems']] == [1, 2, 3]
+    assert [system['tied_with_best'] for system in task['systems']] == [True, True, False]
     assert systems['good']['tied_with'] == [HOSTILE]
     assert systems['poor']['tied_with'] == []
     gap = systems['poor']['uar'] - systems['good']['uar']
