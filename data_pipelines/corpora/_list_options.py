@@ -88,7 +88,7 @@ def parse_scale(low: float, high: float) -> Scale:
     """Returns the scale of ratings; UserError if it is none."""
     if not -1e6 <= low < high <= 1e6:
         raise UserError(
-            f'--scale is {low:g} {high:g}; expected the lowest and the highest rating, such as '
-            '--scale 1 5.'
+            f'--scale is {low:g} {high:g}; expected the lowest and the highest rating of your '
+            'scale, such as --scale 1 5 or --scale 1 7.'
         )
     return Scale(low, high)

@@ -48,8 +48,8 @@ def describe_problems(lines_by_problem: dict[Problem, list[int]]) -> str:
         else:
             for problem, lines in lines_by_value.items():
                 descriptions.append(describe_lines(str(problem), lines))
-    count = sum(len(lines) for lines in lines_by_problem.values())
-    message = f'{pluralize(count, "row")} that cannot be used. Correct or remove them: '
+    wrong_lines = set().union(*lines_by_problem.values())
+    message = f'{pluralize(len(wrong_lines), "row")} that cannot be used. Correct or remove them: '
     message += '; '.join(descriptions[:MAX_REPORTED])
     if len(descriptions) > MAX_REPORTED:
         message += f'; and {pluralize(len(descriptions) - MAX_REPORTED, "other problem")}'
@@ -76,7 +76,10 @@ def advise(problems: list[Problem]) -> str:
     if NOT_UTF_8 in forms:
         advice += ENCODING_HINT
     if any(NOT_ON_SCALE in form for form in forms):
-        advice += ' If your ratings have another scale, name it: --scale 1 5.'
+        advice += (
+            ' If your ratings have another scale, name your scale, such as --scale 1 5 or '
+            '--scale 1 7.'
+        )
     return advice
 
 

@@ -3,6 +3,7 @@
 The columns path, speaker and emotion are required; `OPTIONAL_COLUMNS` are optional. Columns may
 have other common names (`_list_columns.py`), and emotions other common words (`_list_words.py`).
 The votes of several raters are in columns of their own, one for each emotion (`_list_votes.py`).
+In a list with votes or ratings (`_list_ratings.py`), the emotion is optional too.
 """
 
 import collections
@@ -29,12 +30,16 @@ from data_pipelines.corpora._list_paths import PathFinder, print_unlisted_files
 from data_pipelines.corpora._list_problems import (
     CELLS,
     ENCODING_HINT,
-    NOT_ON_SCALE,
     NOT_UTF_8,
     UNKNOWN_EMOTION,
     Problem,
     describe_further,
     describe_problems,
+)
+from data_pipelines.corpora._list_ratings import (
+    fill_undecided,
+    find_rating_problems,
+    print_ratings,
 )
 from data_pipelines.corpora._list_table import Table, read_table
 from data_pipelines.corpora._list_votes import (
@@ -50,12 +55,12 @@ from data_pipelines.corpora._list_words import (
     read_words,
 )
 from data_pipelines.errors import UserError
+from data_pipelines.storage.schema import RATING_COLUMNS
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 
 REQUIRED_COLUMNS = ('path', 'speaker', 'emotion')
 OPTIONAL_TEXT_COLUMNS = ('sex', 'session', 'sentence', 'style', 'split')
-RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 OPTIONAL_COLUMNS = (
     'start',
     'end',
@@ -169,11 +174,13 @@ def utterances_of_table(
     read_words(source, table.numbered_rows, options)
     if word_by_column:
         fill_emotions(source, table.numbered_rows, word_by_column)
+    fill_undecided(source, table.numbered_rows)
     finder = PathFinder(folder)
     for _, row in table.numbered_rows:
         if row.get('path'):
             row['path'] = finder.find(row['path'])
     check_rows(source, table.numbered_rows, options, written_words, finder.missing, word_by_column)
+    print_ratings(table.numbered_rows, options.scale)
     finder.check_folder()
     finder.print_changes()
     utterances = []
@@ -214,10 +221,11 @@ def fold_words(row: dict) -> None:
 def check_columns(source: Path, columns: list[str], options: ListOptions) -> None:
     """Raises a UserError if known columns are missing, repeated, or probably misnamed.
 
-    With votes, the emotion may be missing.
+    With votes or ratings, the emotion may be missing.
     """
     missing = [column for column in REQUIRED_COLUMNS if column not in columns]
-    if options.vote_columns and 'emotion' in missing:
+    has_others = bool(options.vote_columns or set(RATING_COLUMNS) & set(columns))
+    if has_others and 'emotion' in missing:
         missing.remove('emotion')
     known_columns = (*KNOWN_COLUMNS, *options.vote_columns)
     unknown = [column for column in columns if column not in known_columns]
@@ -229,7 +237,8 @@ def check_columns(source: Path, columns: list[str], options: ListOptions) -> Non
             f'missing: {", ".join(missing) or "none"}, '
             f'unknown: {describe_columns(unknown, "none")}. '
             f'{advise_on_columns(missing, renamed)}'
-            f'Expected {", ".join(REQUIRED_COLUMNS)}, and optionally '
+            f'Expected {", ".join(REQUIRED_COLUMNS)} (emotion may be missing if the list has '
+            f'{", ".join(RATING_COLUMNS)} or columns of votes), and optionally '
             f'{", ".join(OPTIONAL_COLUMNS)}, each once and separated by commas, semicolons or tabs.'
             ' If a column has another name, say so: --columns path=NAME,speaker=NAME,emotion=NAME.'
             f'{SPEAKER_HINT if "speaker" in missing else ""}'
@@ -303,11 +312,10 @@ def check_rows(
     names = {row.get('emotion') or '' for _, row in numbered_rows}
     classes = {*labels.EMOTIONS, *own_classes(options, names)}
     for number, row in numbered_rows:
-        problem = find_problem(row, classes, options.scale, word_by_column)
-        if problem and problem.word:
-            word = written_words[problem.word]
-            problem = problem._replace(value=repr(word), word=word)
-        if problem:
+        for problem in find_problems(row, classes, options.scale, word_by_column):
+            if problem.word:
+                word = written_words[problem.word]
+                problem = problem._replace(value=repr(word), word=word)
             lines_by_problem[problem].append(number)
     if lines_by_problem:
         speakers = [row.get('speaker') or '' for _, row in numbered_rows]
@@ -332,19 +340,24 @@ def check_unique(source: Path, lines_by_name: dict[str, list[str]]) -> None:
         )
 
 
-def find_problem(
+def find_problems(
     row: dict, classes: set[str], scale: Scale, word_by_column: Mapping[str, str]
-) -> Problem | None:
-    """Returns what is wrong with a row, or None; `classes` are the emotions that it may have."""
+) -> list[Problem]:
+    """Returns what is wrong with a row; `classes` are the emotions that it may have.
+
+    Of a row with wrong texts, votes, times or channel, only the first of these is returned; of
+    wrong ratings, all are.
+    """
     if None in row or None in row.values():
-        return Problem(CELLS)
-    return (
+        return [Problem(CELLS)]
+    problem = (
         find_vote_problem(row, word_by_column)
         or find_text_problem(row, classes)
-        or find_rating_problem(row, scale)
         or find_time_problem(row)
         or find_channel_problem(row)
     )
+    problems = [problem] if problem else []
+    return problems + find_rating_problems(row, scale)
 
 
 def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
@@ -365,15 +378,6 @@ def find_text_problem(row: dict[str, str], classes: set[str]) -> Problem | None:
     if row.get('sex', '') not in ('', 'female', 'male'):
         form = 'sex {} is neither female nor male (f, m; empty if it is unknown or another)'
         return Problem(form, repr(row['sex']))
-    return None
-
-
-def find_rating_problem(row: dict[str, str], scale: Scale) -> Problem | None:
-    """Returns what is wrong with a row's ratings, or None."""
-    for column in RATING_COLUMNS:
-        if row.get(column) and not is_rating(row[column], scale):
-            form = f'{column} {{}} {NOT_ON_SCALE} {scale.low:g} to {scale.high:g}'
-            return Problem(form, repr(row[column]))
     return None
 
 
@@ -401,14 +405,6 @@ def find_channel_problem(row: dict[str, str]) -> Problem | None:
         return None
     form = 'channel {} is not a number from 1 (empty is the mean of all channels)'
     return Problem(form, repr(channel))
-
-
-def is_rating(text: str, scale: Scale) -> bool:
-    """Returns whether a cell holds a number on the scale."""
-    try:
-        return scale.low <= float(text) <= scale.high
-    except ValueError:
-        return False
 
 
 def make_utterance(

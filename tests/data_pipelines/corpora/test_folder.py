@@ -413,7 +413,7 @@ def test_columns_can_be_named(tmp_path):
 def test_ratings_on_another_scale_are_mapped(tmp_path):
     text = 'path,speaker,emotion,arousal,valence\na.wav,1,sad,1,3\nb.wav,1,sad,5,\n'
     path = write_list(tmp_path, text)
-    with pytest.raises(UserError, match='name it: --scale 1 5'):
+    with pytest.raises(UserError, match='name your scale, such as --scale 1 5 or --scale 1 7'):
         folder.walk(path)
     first, second = folder.walk(path, folder.make_options(scale=(1, 5)))
     assert (first.arousal, first.valence) == (-1, 0)
@@ -422,6 +422,51 @@ def test_ratings_on_another_scale_are_mapped(tmp_path):
         folder.walk(path, folder.make_options(scale=(1, 4)))
     with pytest.raises(UserError, match='the lowest and the highest rating'):
         folder.make_options(scale=(5, 1))
+
+
+def test_the_range_of_each_rating_is_printed_with_a_warning_for_half_a_scale(tmp_path, capsys):
+    text = 'path,speaker,emotion,arousal,valence\na.wav,1,sad,1,2.5\nb.wav,1,sad,5,\n'
+    folder.walk(write_list(tmp_path, text), folder.make_options(scale=(1, 7)))
+    printed = capsys.readouterr().out
+    assert 'arousal: 2 rows, 1 to 5 on the scale 1 to 7.\n' in printed
+    assert 'valence: 1 row, 2.5 to 2.5 on the scale 1 to 7; 1 row without it.\n' in printed
+    assert 'dominance: ' not in printed
+    assert 'Warning: all ratings of valence are in one half of the scale' in printed
+    folder.walk(write_list(tmp_path, text), folder.make_options(scale=(0, 5)))
+    assert 'Warning' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('rows', ['a.wav,1,0.5,\nb.wav,1,-1,\n', 'a.wav,1,,0\nb.wav,1,,\n'])
+def test_a_list_with_ratings_needs_no_emotions(rows, tmp_path, capsys):
+    path = write_list(tmp_path, f'path,speaker,arousal,valence\n{rows}')
+    utterances = folder.walk(path)
+    assert [utterance.emotion for utterance in utterances] == ['undecided', 'undecided']
+    printed = capsys.readouterr().out
+    assert '2 rows of' in printed and 'it is undecided, because the list has ratings' in printed
+
+
+def test_empty_emotions_are_undecided_only_if_the_list_has_ratings(tmp_path, capsys):
+    rows = 'path,speaker,emotion,arousal\na.wav,1,sad,{0}\nb.wav,1,,{0}\n'
+    utterances = folder.walk(write_list(tmp_path, rows.format(0.5)))
+    assert [utterance.emotion for utterance in utterances] == ['sad', 'undecided']
+    assert '1 row of' in capsys.readouterr().out
+    with pytest.raises(UserError, match='line 3: no emotion'):
+        folder.walk(write_list(tmp_path, rows.format('')))
+    without_column = rows.replace(',emotion', '').replace(',sad', '').replace(',,', ',')
+    with pytest.raises(UserError, match='no emotion in 2 rows'):
+        folder.walk(write_list(tmp_path, without_column.format('')))
+
+
+def test_every_rating_that_is_off_the_scale_is_named(tmp_path):
+    """Also if a row has several, and the row is counted once."""
+    text = 'path,speaker,arousal,valence,dominance\na.wav,1,5,0,4\nb.wav,1,5,3,0\n'
+    with pytest.raises(UserError) as error:
+        folder.walk(write_list(tmp_path, text))
+    message = str(error.value)
+    assert '2 rows that cannot be used' in message
+    assert "arousal '5' is not a number from -1 to 1 in 2 rows (lines 2, 3)" in message
+    assert "line 2: dominance '4' is not" in message
+    assert "line 3: valence '3' is not" in message
 
 
 def test_a_named_corpus_is_one_corpus(tmp_path, capsys):
