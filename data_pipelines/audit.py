@@ -87,7 +87,9 @@ def _print_audit() -> None:
     split = make_split(config, find_prepared_data(config.data))
     print_text(protocol.title)
     print(f'split {split.sha256}')
-    findings = inspect_folds(split.utterances, split.folds, protocol, split.dropped.findings)
+    rating = '' if has_classes(config.task) else config.data.ratings[0]
+    dropped = split.dropped.findings
+    findings = inspect_folds(split.utterances, split.folds, protocol, dropped, rating)
     for warning in shortcut_warnings(findings):
         for line in textwrap.wrap(warning, MAX_COLUMNS):
             print_text(line)

@@ -189,6 +189,13 @@ def third_of_scale(rating_N: np.ndarray) -> np.ndarray:
     return np.select(conditions, ['', low, high], default=middle)
 
 
+def in_order(names: Collection[str]) -> list[str]:
+    """Returns the names of classes as they are listed: `THIRDS` by size, others by the alphabet."""
+    if set(names) <= set(THIRDS):
+        return sorted(names, key=THIRDS.index)
+    return sorted(names)
+
+
 def format_votes(votes: Mapping[str, int] | None) -> str:
     """Returns the votes as 'angry=2;neutral=1', the words sorted; '' if there are none."""
     pairs = [f'{word}={count}' for word, count in sorted((votes or {}).items()) if count]

@@ -6,9 +6,10 @@ from pathlib import Path
 from data_pipelines.corpora._list_options import Scale
 from data_pipelines.corpora._list_problems import NOT_ON_SCALE, Problem
 from data_pipelines.corpora._list_votes import NO_WINNER
-from data_pipelines.storage.schema import RATING_COLUMNS
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
+
+RATING_COLUMNS = ('arousal', 'valence', 'dominance')
 
 
 def rated_columns(numbered_rows: list[tuple[int, dict]]) -> list[str]:

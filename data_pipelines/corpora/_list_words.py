@@ -107,8 +107,8 @@ def classify_word(word: str, options: ListOptions) -> WordClass | None:
 def read_words(source: Path, numbered_rows: list[tuple[int, dict]], options: ListOptions) -> None:
     """Writes the class of each row in place of its folded word, and prints what was read how.
 
-    Unknown words stay: `folder.find_problems` reports them. What stands for no value, such as NA, is
-    an empty cell, unless the options give it a class.
+    Unknown words stay: `folder.find_problems` reports them. What stands for no value, such as NA,
+    is an empty cell, unless the options give it a class.
     """
     for _, row in numbered_rows:
         word = row.get('emotion')

@@ -37,6 +37,7 @@ from data_pipelines.corpora._list_problems import (
     describe_problems,
 )
 from data_pipelines.corpora._list_ratings import (
+    RATING_COLUMNS,
     fill_undecided,
     find_rating_problems,
     print_ratings,
@@ -55,7 +56,6 @@ from data_pipelines.corpora._list_words import (
     read_words,
 )
 from data_pipelines.errors import UserError
-from data_pipelines.storage.schema import RATING_COLUMNS
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
 

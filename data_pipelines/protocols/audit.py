@@ -31,22 +31,31 @@ SENTENCE_PAIRS = [(part, 'test') for part in ('train', 'dev', 'identity', 'withh
 
 
 def audit_folds(
-    utterances: Utterances, folds: list[Fold], protocol: Protocol, dropped: dict | None = None
+    utterances: Utterances,
+    folds: list[Fold],
+    protocol: Protocol,
+    dropped: dict | None = None,
+    rating: str = '',
 ) -> dict:
     """Returns the findings of `inspect_folds`; UserError for a leak that is not allowed."""
-    findings = inspect_folds(utterances, folds, protocol, dropped)
+    findings = inspect_folds(utterances, folds, protocol, dropped, rating)
     check_leaks(findings)
     return findings
 
 
 def inspect_folds(
-    utterances: Utterances, folds: list[Fold], protocol: Protocol, dropped: dict | None = None
+    utterances: Utterances,
+    folds: list[Fold],
+    protocol: Protocol,
+    dropped: dict | None = None,
+    rating: str = '',
 ) -> dict:
     """Returns what the parts of the folds share, and what predicts the emotion besides speech.
 
     The findings are JSON: counts, and at most ten examples of each kind. 'windows',
     'same_persons', 'copies' and 'unused' are there only if there are any. `find_shortcuts` explains
     'shortcuts' and 'unmeasured'. 'dropped_copies' is `dropped`, what drop_copies has left out.
+    'thirds_of' is `rating`, the rating whose thirds of the scale stand for emotions, if any.
     """
     allowed = parse_allowed_leaks(protocol.allow_leak)
     part_pairs = compared_parts(protocol)
@@ -93,6 +102,7 @@ def inspect_folds(
         'copies': copies,
         'dropped_copies': dropped,
         'unused': _count_unused(utterances, folds, protocol),
+        'thirds_of': rating,
     }
     return findings | {kind: found for kind, found in further.items() if found}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold
 from data_pipelines.protocols.recordings import format_pair
 from data_pipelines.protocols.subsets import format_range
@@ -31,7 +32,8 @@ def describe_findings(findings: dict) -> Iterator[tuple[str, str]]:
     for person in findings.get('same_persons', []):
         yield 'same person', _describe_same_person(person)
     if findings['transductive']:
-        yield 'adaptation', 'training uses the test audio without its emotions, by design'
+        predicted = 'ratings' if 'thirds_of' in findings else 'emotions'
+        yield 'adaptation', f'training uses the test audio without its {predicted}, by design'
     duplicates = _describe_duplicates(findings['duplicates'])
     if duplicates:
         yield 'within a part', duplicates
@@ -56,14 +58,22 @@ def _describe_labels(findings: dict) -> Iterator[tuple[str, str]]:
     if any(findings.get('unused', ())):
         yield 'in no part', _describe_unused(findings)
     missing = findings['missing']
+    kind, one = ('thirds', 'third') if 'thirds_of' in findings else ('classes', 'class')
     for example in missing['examples'][:MAX_LISTED_PARTS]:
         classes = ' nor '.join(example['classes'])
-        yield 'classes', f'{example["part"]} of fold {example["fold"]!r} has no {classes}'
+        yield kind, f'{example["part"]} of fold {example["fold"]!r} has no {classes}'
     further = missing['parts'] - MAX_LISTED_PARTS
     if further > 0:
-        yield 'classes', f'{pluralize(further, "more part")} without a class'
+        yield kind, f'{pluralize(further, "more part")} without a {one}'
+    predicted = predicted_name(findings)
     for name, information in findings['tells'].items():
-        yield f'emotion from {name}', _describe_information(information)
+        yield f'{predicted} from {name}', _describe_information(information)
+
+
+def predicted_name(findings: dict) -> str:
+    """Returns what the audit predicts from other features: the emotion, or thirds of a rating."""
+    rating = findings.get('thirds_of')
+    return f'{rating} (thirds of its scale)' if rating else 'emotion'
 
 
 def _in_folds(findings: dict, shared: dict) -> str:
@@ -163,13 +173,14 @@ def _describe_dropped(dropped: dict) -> str:
 
 def _describe_shortcuts(findings: dict) -> Iterator[tuple[str, str]]:
     """Yields how well each feature alone predicts the emotion, and which were not measured."""
+    predicted = predicted_name(findings)
     for shortcut in findings.get('shortcuts', []):
-        yield f'emotion from {shortcut["feature"]}', _describe_shortcut(shortcut)
+        yield f'{predicted} from {shortcut["feature"]}', _describe_shortcut(shortcut)
     reasons: dict[str, list[str]] = {}
     for feature, reason in findings.get('unmeasured', {}).items():
         reasons.setdefault(reason, []).append(feature)
     for reason, features in reasons.items():
-        yield 'not measured', f'emotion from {", ".join(features)}: {reason}'
+        yield 'not measured', f'{predicted} from {", ".join(features)}: {reason}'
 
 
 def _describe_shortcut(shortcut: dict) -> str:
@@ -183,11 +194,13 @@ def _describe_shortcut(shortcut: dict) -> str:
 def shortcut_warnings(findings: dict) -> list[str]:
     """Returns a warning for each feature that is a clear shortcut."""
     whose = 'tested utterances' if findings['shares_speakers'] else 'unseen speakers'
+    predicted = predicted_name(findings)
+    predicted = predicted if 'thirds_of' in findings else f'the {predicted}'
     warnings = []
     for shortcut in findings.get('shortcuts', []):
         if shortcut['status'] == 'clear':
             warnings.append(
-                f'Warning: {shortcut["feature"]} alone predicts the emotion of {whose}: UAR '
+                f'Warning: {shortcut["feature"]} alone predicts {predicted} of {whose}: UAR '
                 f'{shortcut["uar"]:.2f} (chance: {shortcut["chance"]:.2f}). A model may learn this '
                 'in place of speech.'
             )
@@ -226,10 +239,11 @@ def summary_lines(findings: dict) -> list[str]:
     """Returns the audit in a few lines, for the start of training."""
     first = []
     others = shortcut_warnings(findings)
+    predicted = predicted_name(findings)
     hidden = []  # clear ones are among the warnings, and the audit has those that are none
     for shortcut in findings.get('shortcuts', []):
         if shortcut['status'] != 'weak':
-            hidden.append(f'emotion from {shortcut["feature"]}')
+            hidden.append(f'{predicted} from {shortcut["feature"]}')
     for check, result in describe_findings(findings):
         if check in hidden:
             continue
@@ -237,7 +251,7 @@ def summary_lines(findings: dict) -> list[str]:
             first.append(result)
         elif check == 'within a part':
             first.append(f'{result} within a part')
-        elif check == 'emotion from speaker':
+        elif check == f'{predicted} from speaker':
             first.append(f'{check}: {result}')
         else:
             others.append(f'  {check}: {result}')
@@ -298,7 +312,8 @@ def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
     Speakers whose shares differ most from those of all utterances come first.
     """
     speakers, speaker_N = np.unique(utterances.text['speaker'], return_inverse=True)
-    classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
+    classes = labels.in_order(set(utterances.text['emotion'].tolist()))
+    emotion_N = [classes.index(name) for name in utterances.text['emotion'].tolist()]
     count_KxC = np.zeros((len(speakers), len(classes)), int)
     np.add.at(count_KxC, (speaker_N, emotion_N), 1)
     count_K = count_KxC.sum(axis=1)
@@ -308,7 +323,7 @@ def print_class_priors(utterances: Utterances, max_speakers: int = 40) -> None:
     order = np.argsort(-difference_K, kind='stable')
 
     grid = _make_table('speaker')
-    for heading in ('all', *classes.tolist()):
+    for heading in ('all', *classes):
         grid.add_column(heading, justify='right')
     for k in order[:max_speakers]:
         name = str(speakers[k]) or 'unknown'

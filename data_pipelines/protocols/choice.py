@@ -65,13 +65,15 @@ def choose_protocol(
             'test speakers are training speakers, so that results say nothing about new speakers, '
             'and are too high for them',
         )
-    if len(speakers) <= MAX_LEFT_OUT_SPEAKERS and _may_be_parts(labelled, speakers):
+    obstacle = _find_obstacle(labelled, speakers, has_classes)
+    if not obstacle:
         choice = ProtocolChoice(
             'leave_one_speaker_out', USUAL_FOLDS, f'{found}: each is tested once, unseen'
         )
     else:
         parts = min(USUAL_FOLDS, len(speakers))
-        choice = ProtocolChoice('speaker_folds', parts, f'{found}: {parts} parts, tested unseen')
+        reason = f'{found}: {parts} parts, tested unseen. Speakers are not tested alone, because '
+        choice = ProtocolChoice('speaker_folds', parts, reason + obstacle)
     try:
         make_folds(labelled, Protocol(choice.name, choice.folds), ratings, has_classes)
     except UserError as error:
@@ -98,15 +100,28 @@ def _advise_on_rare_classes(utterances: Utterances) -> str:
     )
 
 
-def _may_be_parts(utterances: Utterances, speakers: dict[str, np.ndarray]) -> bool:
-    """Returns whether each speaker has enough to be a dev or a test part alone."""
+def _find_obstacle(
+    utterances: Utterances, speakers: dict[str, np.ndarray], has_classes: bool
+) -> str:
+    """Returns why speakers should not be dev and test parts alone; '' if they may be.
+
+    There are many of them, or some have few utterances or one class.
+    """
+    if len(speakers) > MAX_LEFT_OUT_SPEAKERS:
+        return f'there are more than {MAX_LEFT_OUT_SPEAKERS}'
+    classes = 'classes' if has_classes else 'thirds of the scale'
     emotion_N = utterances.text['emotion']
-    for rows in speakers.values():
+    for name, rows in speakers.items():
         if len(rows) < MIN_SPEAKER_UTTERANCES:
-            return False
-        if len(set(emotion_N[rows].tolist())) < MIN_SPEAKER_CLASSES:
-            return False
-    return True
+            found = pluralize(len(rows), 'utterance')
+            return f'{name} has {found}, and {MIN_SPEAKER_UTTERANCES} are needed for that'
+        found = set(emotion_N[rows].tolist())
+        if len(found) < MIN_SPEAKER_CLASSES:
+            return (
+                f'{name} has only {" and ".join(found)}, and {MIN_SPEAKER_CLASSES} {classes} are '
+                'needed for that'
+            )
+    return ''
 
 
 def describe_choice(choice: ProtocolChoice) -> str:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.protocols.folds import ALL_PARTS, PARTS, Fold, rows_of_parts
 from data_pipelines.protocols.windows import Windows, find_partner, find_windows, overlap_mask
 from data_pipelines.speaker_names import identity_keys
@@ -132,7 +133,7 @@ def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     classes = set(emotion_N[rows_of_parts(folds, PARTS)]) - {''}
     parts = []
     for fold, part in itertools.product(folds, PARTS):
-        missing = sorted(classes - set(emotion_N[getattr(fold, part)]))
+        missing = labels.in_order(classes - set(emotion_N[getattr(fold, part)]))
         if missing:
             names = [str(name) for name in missing]
             parts.append({'fold': fold.name, 'part': part, 'classes': names})

@@ -105,6 +105,7 @@ def keep_labelled(
         counts = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
         raise UserError(
             f'No utterance has a class in the label space {label_space!r}: {counts}. '
+            f'{_advise_on_ratings(utterances.rating_NxA[own_rows])}'
             'Choose another --config.data.labels.'
         )
     keep_N = identity_N | (class_N != '')
@@ -118,6 +119,32 @@ def keep_labelled(
     labelled = utterances[np.flatnonzero(keep_N)]
     labelled.text['emotion'] = class_N[keep_N]
     return labelled, dict(left_out)
+
+
+def _advise_on_ratings(rating_NxA: np.ndarray) -> str:
+    """Returns how to train on the ratings in place of classes; '' if there are none."""
+    rated = _rated_together(rating_NxA)
+    if not rated:
+        return ''
+    return (
+        f'The utterances have ratings. To train on these: --config.task=ratings '
+        f'--config.data.ratings={",".join(rated)}. To train on classes: '
+    )
+
+
+def _rated_together(rating_NxA: np.ndarray) -> list[str]:
+    """Returns the ratings that utterances have, as many as some utterance has together.
+
+    If no utterance has all that occur, it is the most frequent one.
+    """
+    is_rated_NxA = ~np.isnan(rating_NxA)
+    count_A = is_rated_NxA.sum(axis=0)
+    occurs_A = count_A > 0
+    if not is_rated_NxA[:, occurs_A].all(axis=1).any():
+        occurs_A = np.arange(len(count_A)) == np.argmax(count_A)
+    if not occurs_A.any() or not count_A.any():
+        return []
+    return [name for name, occurs in zip(RATING_COLUMNS, occurs_A) if occurs]
 
 
 def _has_votes(
@@ -161,12 +188,21 @@ def keep_rated(
         found = ', '.join(f'{n} for {name}' for name, n in zip(ratings, rated_A))
         raise UserError(
             f'None of {count} utterances is rated for {" and ".join(ratings)} (rated: {found}). '
-            'Choose other --config.data.ratings, or corpora with these ratings, such as '
-            'msp_podcast, iemocap, or a list of your own with columns arousal, valence and '
-            'dominance.'
+            f'{_advise_on_other_ratings(utterances.rating_NxA[~identity_N])}'
         )
     left_out = {labels.UNRATED: count} if count else {}
     return utterances[np.flatnonzero(is_rated_N | identity_N)], left_out
+
+
+def _advise_on_other_ratings(rating_NxA: np.ndarray) -> str:
+    """Returns which ratings to choose in place of those that no utterance has."""
+    rated = _rated_together(rating_NxA)
+    if not rated:
+        return (
+            'Choose corpora with ratings, such as msp_podcast, iemocap, or a list of your own with '
+            'columns arousal, valence and dominance. Or predict emotions: --config.task=emotion'
+        )
+    return f'To train on the ratings that they have: --config.data.ratings={",".join(rated)}'
 
 
 def with_thirds(
@@ -240,7 +276,8 @@ class Split(NamedTuple):
         if self.undecided:
             sentences.append(
                 f'Used in training only, by the votes of raters: {self.undecided} without one '
-                f'class in {label_space!r}.'
+                f'class in {label_space!r}. Tested: {len(rows_of_parts(self.folds, ("test",)))} '
+                'with one class.'
             )
         if by_selection:
             sentences.append(f'Left out, by config.data.only: {", ".join(by_selection)}.')

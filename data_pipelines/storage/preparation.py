@@ -145,7 +145,8 @@ def prepare_corpus(
             )
             target = move_dataset(written.folder, out / written.folder.relative_to(staging))
     print_summary(dataset_corpus, written, target)
-    print_next_command(corpus, spec, out, speeds)
+    accepted = [utterance for utterance, _ in written.accepted]
+    print_next_command(corpus, accepted, spec, out, speeds)
     return target
 
 
@@ -167,14 +168,50 @@ def make_record(
 
 
 def print_next_command(
-    corpus: Corpus, spec: FeatureSpec, out: Path, speeds: tuple[float, ...]
+    corpus: Corpus,
+    utterances: list[Utterance],
+    spec: FeatureSpec,
+    out: Path,
+    speeds: tuple[float, ...],
 ) -> None:
-    """Prints the command that trains on a corpus of the user's own; nothing for other data."""
+    """Prints the command that trains on a corpus of the user's own; nothing for other data.
+
+    If the corpus has ratings and no emotions, the command trains on the ratings.
+    """
     if not corpus.is_own_list or speeds or isinstance(spec, EncoderInput):
         return
     config = 'own_pretrained' if isinstance(spec, EncoderStates) else 'own'
     options = '' if out == Path('data') else f' --config.data.dir={shlex.quote(str(out))}'
+    emotions = {utterance.emotion for utterance in utterances}
+    ratings = rating_options(utterances)
+    has_classes = bool(emotions - set(labels.UNTRAINED_EMOTIONS))
+    if not has_classes:
+        options += ratings
     print(f'Train on it: python -m jaxser.main --config=configs/{config}.py:{corpus.name}{options}')
+    if has_classes and ratings:
+        print(f'To train on the ratings in place of the emotions, add{ratings}')
+    if has_classes and any(utterance.votes for utterance in utterances):
+        print(
+            "To train on the raters' votes in place of the emotions, add "
+            '--config.train.soft_labels=True'
+        )
+
+
+def rating_options(utterances: list[Utterance]) -> str:
+    """Returns the options that train on the ratings of a corpus, after a blank; '' without any.
+
+    Ratings that no utterance has are left out.
+    """
+    rated = []
+    for name in schema.RATING_COLUMNS:
+        if any(getattr(utterance, name) is not None for utterance in utterances):
+            rated.append(name)
+    if not rated:
+        return ''
+    options = ' --config.task=ratings'
+    if len(rated) < len(schema.RATING_COLUMNS):
+        options += f' --config.data.ratings={",".join(rated)}'
+    return options
 
 
 def check_not_copies(name: str) -> None:

@@ -73,7 +73,11 @@ class Task:
         self.classes = self.table.classes.tolist() if self._has_classes else []
         self._check_names()
         self.audit = audit.audit_folds(
-            self.utterances, self.protocol_folds, self.protocol, self.split.dropped.findings
+            self.utterances,
+            self.protocol_folds,
+            self.protocol,
+            self.split.dropped.findings,
+            '' if self._has_classes else self.ratings[0],
         )
         longest = plan.padded_length(int(self.utterances.frames_N.max()))
         self.max_frames = max(config.data.frames, longest)

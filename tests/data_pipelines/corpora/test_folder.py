@@ -442,7 +442,8 @@ def test_a_list_with_ratings_needs_no_emotions(rows, tmp_path, capsys):
     utterances = folder.walk(path)
     assert [utterance.emotion for utterance in utterances] == ['undecided', 'undecided']
     printed = capsys.readouterr().out
-    assert '2 rows of' in printed and 'it is undecided, because the list has ratings' in printed
+    assert '2 rows of' in printed
+    assert 'it is undecided, because the list has ratings' in printed
 
 
 def test_empty_emotions_are_undecided_only_if_the_list_has_ratings(tmp_path, capsys):

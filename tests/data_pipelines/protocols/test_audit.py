@@ -428,3 +428,24 @@ def test_shared_sentences_are_no_leak_where_the_protocol_does_not_separate_them(
     findings = find(utterances, make_folds(utterances, Protocol(folds=3)))
     assert findings['leaks'] == []
     assert findings['sentence']['heard'] == findings['sentence']['known'] == 48
+
+
+def test_the_audit_of_ratings_says_thirds_of_the_scale_and_lists_them_by_size(capsys):
+    utterances = make_utterances(classes=('high', 'low', 'middle'))
+    folds = make_folds(utterances, Protocol(folds=3))
+    emotion_N = utterances.text['emotion'].copy()
+    emotion_N[folds[0].test] = 'middle'
+    utterances.text['emotion'] = emotion_N
+    findings = audit.inspect_folds(utterances, folds, Protocol(folds=3), rating='arousal')
+    described = dict(audit_report.describe_findings(findings))
+    assert 'arousal (thirds of its scale) from speaker' in described
+    assert described['thirds'].endswith('has no low nor high')
+    lines = ' '.join([*described, *audit_report.summary_lines(findings)])
+    assert 'emotion' not in lines
+    assert 'classes' not in described
+    audit_report.print_class_priors(utterances)
+    heading = capsys.readouterr().out.splitlines()[1:4]
+    assert any(line.split() == ['speaker', 'all', 'low', 'middle', 'high'] for line in heading)
+    without = audit.inspect_folds(utterances, folds, Protocol(folds=3))
+    assert 'thirds_of' not in without
+    assert 'emotion from speaker' in dict(audit_report.describe_findings(without))

@@ -1,5 +1,7 @@
 """Tests which protocol is chosen for a corpus by its speakers."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers.synthetic_utterances import make_utterances
@@ -28,7 +30,24 @@ def test_the_number_of_speakers_decides(speakers, expected, folds):
 
 def test_speakers_with_few_utterances_are_tested_together():
     utterances = make_utterances(speakers=8, per_class=2)
-    assert choose_protocol(utterances)[:2] == ('speaker_folds', 5)
+    choice = choose_protocol(utterances)
+    assert choice[:2] == ('speaker_folds', 5)
+    assert re.search('because .* has 4 utterances, and 10 are needed', choice.reason)
+
+
+def test_the_reason_for_parts_of_several_speakers_is_given():
+    """Many speakers, or one with one class only, or in one third of the scale."""
+    many = choose_protocol(make_utterances(speakers=13, per_class=6))
+    assert many.reason.endswith(
+        'tested unseen. Speakers are not tested alone, because there are more than 12'
+    )
+    utterances = make_utterances(speakers=8, per_class=6)
+    speaker_N = utterances.text['speaker']
+    is_first_N = speaker_N == speaker_N[0]
+    utterances.text['emotion'] = np.where(is_first_N, 'sad', utterances.text['emotion'])
+    one = choose_protocol(utterances)
+    assert one.name == 'speaker_folds'
+    assert one.reason.endswith(f'{speaker_N[0]} has only sad, and 2 classes are needed for that')
 
 
 def test_unknown_speakers_and_utterances_without_a_class_do_not_count():

@@ -75,8 +75,24 @@ def test_both_tasks_need_a_class_and_the_ratings():
 def test_a_corpus_without_the_ratings_is_refused():
     """The message says which rating, and what has ratings."""
     config = configuration('ratings', ('arousal', 'dominance'))
-    with pytest.raises(UserError, match='None of 48 utterances is rated for arousal, dominance'):
+    with pytest.raises(UserError, match='None of 48 utterances is rated for arousal') as error:
         split.select_from(config, make_rated())
+    assert str(error.value).endswith(' --config.data.ratings=arousal,valence')
+    unrated = make_rated()
+    unrated.rating_NxA[:] = np.nan
+    with pytest.raises(UserError, match='corpora with ratings, such as msp_podcast'):
+        split.select_from(config, unrated)
+
+
+def test_rated_utterances_without_a_class_are_refused_with_the_task_that_uses_them():
+    utterances = make_rated()
+    utterances.text['emotion'] = np.full(len(utterances), 'undecided')
+    with pytest.raises(UserError, match='48 undecided') as error:
+        split.select_from(configuration('emotion'), utterances)
+    assert '--config.task=ratings --config.data.ratings=arousal,valence. ' in str(error.value)
+    utterances.rating_NxA[:] = np.nan
+    with pytest.raises(UserError, match='undecided[.] Choose another --config[.]data[.]labels'):
+        split.select_from(configuration('emotion'), utterances)
 
 
 def test_identity_corpora_need_no_rating():

@@ -166,7 +166,8 @@ def test_what_trains_by_votes_is_counted_and_the_rest_is_left_out():
     assert made.left_out == {'undecided': 2}
     lines = made.describe_left_out('native')
     assert lines[0] == (
-        "Used in training only, by the votes of raters: 22 without one class in 'native'."
+        "Used in training only, by the votes of raters: 22 without one class in 'native'. "
+        'Tested: 72 with one class.'
     )
     assert lines[1] == "Left out, no class in 'native': 2 undecided."
     hard = divide(utterances, Protocol(folds=3), soft_labels=False)

@@ -8,13 +8,14 @@ import soundfile
 
 from configs import base
 from data_pipelines import pack
+from data_pipelines.corpora import Utterance, own_corpus
 from data_pipelines.corpora import __main__ as corpora_command
 from data_pipelines.corpora.folder import make_options
 from data_pipelines.errors import UserError
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.protocols.split import make_split, select_utterances
 from data_pipelines.storage import dataset, prepared
-from data_pipelines.storage.preparation import prepare_corpus
+from data_pipelines.storage.preparation import prepare_corpus, print_next_command
 from jaxser.configuration import resolve
 from jaxser.training import validate
 
@@ -145,3 +146,31 @@ def test_another_list_or_other_words_under_one_name_are_refused(own):
 
 def test_the_table_of_corpora_has_them(own):
     assert corpora_command.make_own_row('first', own) == ['first', '', '4', '12', '2', 'shards']
+
+
+@pytest.mark.parametrize(
+    ('labels', 'expected'),
+    [
+        ({'emotion': 'sad'}, ['own.py:mine']),
+        (
+            {'emotion': 'undecided', 'arousal': 0.5},
+            ['--config.task=ratings --config.data.ratings=arousal'],
+        ),
+        (
+            {'emotion': 'other', 'arousal': 0.5, 'valence': 0, 'dominance': 1},
+            ['--config.task=ratings'],
+        ),
+        (
+            {'emotion': 'sad', 'valence': 0.5, 'votes': {'sad': 2}},
+            ['own.py:mine', '--config.data.ratings=valence', '--config.train.soft_labels=True'],
+        ),
+    ],
+)
+def test_the_next_command_trains_on_what_the_corpus_has(labels, expected, capsys):
+    """On the ratings if there is no emotion; otherwise ratings and votes are named in addition."""
+    utterance = Utterance('a', Path('a.wav'), '1', language='', corpus='mine', **labels)
+    print_next_command(own_corpus('mine'), [utterance], SPEC, Path('data'), ())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('Train on it: python -m jaxser.main --config=configs/own.py:mine')
+    for line, end in zip(lines, expected, strict=True):
+        assert line.endswith(end)
