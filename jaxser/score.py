@@ -4,8 +4,9 @@
   python -m jaxser.score first.csv OURS=second.csv folder --split split.csv --task emodb_four
       --out score
 
-A system is predictions.csv, NAME=predictions.csv, or a folder that has predictions.csv, and perhaps
-system.json (its card) and representations.npz, of which leakage is measured. The split file is
+A system is predictions.csv, or a folder that has predictions.csv, and perhaps system.json (its
+card) and representations.npz, of which leakage is measured. NAME= before it names it, as in
+OURS=second.csv or OURS=folder. The split file is
 what `python -m data_pipelines.tasks NAME --out split.csv` writes, or a truth file of your own with
 the columns utterance, speaker and emotion (or ratings, or votes).
 
@@ -54,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='+',
         type=path_text,
         metavar='SYSTEM',
-        help='predictions.csv, NAME=predictions.csv, or a folder that has predictions.csv',
+        help='predictions.csv, or a folder that has predictions.csv; NAME= before it names it',
     )
     parser.add_argument(
         '--split',

@@ -7,6 +7,7 @@ tasks and writes their splits; `configs/task.py:NAME` trains on one.
 
 import dataclasses
 import importlib
+import itertools
 import pkgutil
 
 from data_pipelines.errors import UserError
@@ -70,8 +71,14 @@ def load_task(name: str) -> BenchmarkTask:
     """Returns the task of that name; UserError if there is none."""
     names = task_names()
     if name not in names:
+        first_letters = itertools.takewhile(str.isalpha, name.lower())
+        beginning = ''.join(first_letters)
+        alike = [known for known in names if beginning and known.startswith(beginning)]
+        hint = similar_name_hint(name, names)
+        if alike:
+            hint = f' Those that begin with {beginning} are {", ".join(alike)}.'
         raise UserError(
-            f'There is no task {name!r}; expected one of {", ".join(names)}.'
-            f'{similar_name_hint(name, names)} python -m data_pipelines.tasks lists them.'
+            f'There is no task {name!r}.{hint} All tasks: {", ".join(names)}. '
+            'python -m data_pipelines.tasks explains them.'
         )
     return importlib.import_module(f'{__name__}.{name}').TASK

@@ -19,7 +19,10 @@ VERDICTS_NOTE = (
     'nor of unseen speakers), collapsed ({lost}, or the run diverged), '
     'undecided (plain training does not leak, so that there is nothing to compare with).'
 )
-SEEN_NOTE = "'seen': the attacker was tested on utterances that training used; biased low."
+SEEN_NOTE = (
+    "'seen': the attacker was tested on utterances that training used. This is biased low: the "
+    'encoder may hide the speaker better there than in new utterances.'
+)
 # Figures of a row of the summary besides the main measure, and their headings.
 OTHER_FIGURES = {
     'wa': 'WA',

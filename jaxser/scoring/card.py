@@ -66,9 +66,6 @@ def parse_card(content: dict, file: Path) -> SystemCard:
     """
     names = [field.name for field in dataclasses.fields(SystemCard)]
     required = [name for name in names if name not in ('parameters', 'url')]
-    missing = [name for name in required if name not in content]
-    if missing:
-        raise UserError(f'{file} lacks {", ".join(missing)}. {GUIDE}')
     unknown = [name for name in content if name not in names]
     if unknown:
         hint = similar_name_hint(unknown[0], names)
@@ -76,6 +73,9 @@ def parse_card(content: dict, file: Path) -> SystemCard:
             f'{file} has the key {unknown[0][:80]!r}, which a card does not have.{hint} Its keys '
             f'are {", ".join(names)}.'
         )
+    missing = [name for name in required if name not in content]
+    if missing:
+        raise UserError(f'{file} lacks {", ".join(missing)}. {GUIDE}')
     try:
         return SystemCard(**content)
     except UserError as error:

@@ -285,13 +285,21 @@ def _calibrate(task: Task, predictions: Predictions) -> tuple[calibration.Reliab
         np.concatenate(confidences), np.concatenate(corrects)
     )
     figures = {'ece': reliability.expected_error, 'nll': float(np.mean(losses))}
-    impossible = int((predictions.p_ZxNxC[:, np.arange(len(truth_N)), truth_N] <= 0).sum())
-    if impossible:
-        predictions.notes.append(
-            f'{pluralize(impossible, "posterior")} of the true class are 0, where NLL has no '
-            'finite value: they count as the smallest number.'
-        )
+    is_impossible_ZxN = predictions.p_ZxNxC[:, np.arange(len(truth_N)), truth_N] <= 0
+    if is_impossible_ZxN.any():
+        predictions.notes.append(_impossible_note(is_impossible_ZxN))
     return reliability, figures
+
+
+def _impossible_note(is_impossible_ZxN: np.ndarray) -> str:
+    """Returns the note on predictions that give the true class a posterior of 0."""
+    count = pluralize(int(is_impossible_ZxN.sum()), 'prediction')
+    cost = -np.log(np.finfo(float).tiny)
+    return (
+        f'NLL is dominated by {count} of {is_impossible_ZxN.size}, with a posterior of 0 for the '
+        f'true class: each adds {cost:.0f} nats before the mean. Write more digits, or posteriors '
+        'of at least 1e-7.'
+    )
 
 
 def vote_divergence(task: Task, predictions: Predictions) -> float | None:

@@ -4,12 +4,14 @@ The averages have the keys that jaxser/analysis/leakage.py describes, except tho
 input and the emotion scores.
 """
 
+import collections
 import sys
 import time
 from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.protocols.folds import PARTS, Fold
 from data_pipelines.terminal import print_text
 from jaxser.analysis import leakage, metrics
 from jaxser.analysis.leakage import ATTACKERS, BELOW_CHANCE_LEVEL, HEADLINE_QUESTIONS
@@ -26,6 +28,10 @@ from jaxser.scoring.representations import (
 from jaxser.scoring.truth import Truth
 
 PROGRESS_SECONDS = 5  # between two lines of progress
+ONE_ENCODER_NOTE = (
+    'Leakage: one encoder for all folds, as the file says (no fold_N). If each fold has its own '
+    'encoder, write the representations of every fold, and their folds into the array fold.'
+)
 
 
 def add_leakage(truth: Truth, evidence: list[Evidence], reference: str) -> None:
@@ -39,8 +45,10 @@ def add_leakage(truth: Truth, evidence: list[Evidence], reference: str) -> None:
     for system in evidence:
         files = system.predictions.system
         representations = read_representations(files.representations, truth, table)
-        measured = measure_leakage(files.name, table, representations)
+        measured = measure_leakage(files.name, table, representations.by_fold)
         system.leakage = measured.averages
+        if not representations.has_folds and len(table.folds) > 1:
+            system.predictions.notes.append(ONE_ENCODER_NOTE)
         system.predictions.notes.extend(measured.notes)
         recalls_by_name[files.name] = measured.recalls
     for system in evidence:
@@ -70,7 +78,7 @@ def measure_leakage(
     Both questions are asked in every fold that has the representations of all their rows.
     """
     probes = []
-    missing: dict[str, int] = {}
+    missing: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     start = printed = time.monotonic()
     for n, fold in enumerate(table.folds):
         rows, z_NxD = representations[fold.number]
@@ -80,7 +88,7 @@ def measure_leakage(
                 continue
             absent = np.setdiff1d(_all_rows(question), rows)
             if len(absent):
-                missing[question.name] = missing.get(question.name, 0) + len(absent)
+                missing[question.name] += _count_by_part(fold, absent)
                 continue
             probe[question.name] = answer_question(question, rows, z_NxD)
         probes.append(probe)
@@ -90,17 +98,37 @@ def measure_leakage(
             text = f'{name}: leakage, fold {n + 1} of {len(table.folds)}, {seconds:.0f} s'
             print_text(text, file=sys.stderr)
     averages, recalls = leakage.average_probe(probes)
+    return Leakage(averages, recalls, _missing_notes(averages, missing))
+
+
+def _missing_notes(averages: dict, missing: dict[str, collections.Counter]) -> list[str]:
+    """Returns what was not measured, and why.
+
+    `missing` has the number of missing representations of each part, by question.
+    """
     notes = []
     for question in HEADLINE_QUESTIONS:
         title = leakage.question_title(question)
-        if question in missing:
+        if missing[question]:
+            where = ' in every fold' if question in averages else ''
+            parts = [f'{count} of {part}' for part, count in missing[question].items()]
             notes.append(
-                f'Leakage of {title} was not measured in every fold: {missing[question]} '
-                'representations are missing.'
+                f'Leakage of {title} was not measured{where}. Representations are missing: '
+                f'{", ".join(parts)} (all folds together). Those of train, dev and test are '
+                'needed in every fold.'
             )
         elif question not in averages:
             notes.append(f'Leakage of {title} was not measured: the split has no such question.')
-    return Leakage(averages, recalls, notes)
+    return notes
+
+
+def _count_by_part(fold: Fold, rows: np.ndarray) -> collections.Counter:
+    """Returns how many of the rows are in each part of a fold."""
+    counts = collections.Counter()
+    for part in PARTS:
+        counts[part] = int(np.isin(rows, getattr(fold, part)).sum())
+    counts['withheld'] = len(rows) - counts.total()
+    return +counts
 
 
 def _all_rows(question: Question) -> np.ndarray:

@@ -169,7 +169,7 @@ def systems_section(task: Task, evidence: Sequence[Evidence], reference: str) ->
         body += html_figures(
             f'{task.measure.title} minus that of {reference}, with 95 % intervals over speakers. '
             'Blue: the interval is above 0; orange: below 0; grey: it includes 0, or there are too '
-            'few speakers. Hollow: only before correction for the number of systems.',
+            'few speakers. Hollow: not significant after correction for the number of systems.',
             [Picture(alt, draw_forest_plot, (rows, axis))],
         )
     body += cells_table('Other figures', [other_cells(task, system) for system in evidence])

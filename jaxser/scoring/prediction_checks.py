@@ -50,6 +50,8 @@ def check_posteriors(path: Path, p_RxC: np.ndarray, name_of: Callable[[int], str
             'Probably they are scores before the softmax (logits) or counts: write their softmax, '
             'or divide them by their sum.'
         )
+    elif np.allclose(10 * p_RxC, np.round(10 * p_RxC)):
+        cause = 'They have one digit: write more digits, because rounded ones do not sum to 1.'
     else:
         cause = (
             'Probably each class has a sigmoid of its own, or a class is missing: divide them by '

@@ -1,15 +1,18 @@
 """Reads the representations of a system, and rebuilds the folds of a split file for the probe.
 
-representations.npz has `utterance_N` (names as in the split file), `z_NxD`, and if the encoder was
-trained anew in each fold, `fold_N` (numbers of folds). representations.npy is one array with the
-fields utterance, z, and perhaps fold.
+representations.npz has `utterance` (names as in the split file), `z` (N x D), and if the encoder
+was trained anew in each fold, `fold` (numbers of folds). `utterance_N`, `z_NxD` and `fold_N` are
+understood, too. representations.npy is one array with the fields utterance, z, and perhaps fold.
 """
 
+import contextlib
 import heapq
 import io
 import itertools
+import zipfile
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -25,6 +28,8 @@ from jaxser.workdir_files import MAX_BYTES, WorkdirFiles, damaged, read_regular
 ORDER_SEED = 0  # the default of config.data.order_seed
 PROBE_COLUMNS = ('utterance', 'speaker', 'emotion', 'sex', 'language', 'corpus', 'sentence')
 MAX_VALUE = 1e15  # of a representation; squares of larger numbers overflow
+# The names of the arrays of an npz file, and the other names that are understood.
+ARRAY_NAMES = {'utterance': 'utterance_N', 'z': 'z_NxD', 'fold': 'fold_N'}
 COPY_AGAIN = 'Write it again with numpy.savez, or remove it: then leakage is not measured.'
 
 
@@ -52,6 +57,13 @@ class FoldRepresentations(NamedTuple):
 
     rows: np.ndarray  # of the SplitTable, ascending
     z_NxD: np.ndarray  # float32
+
+
+class Representations(NamedTuple):
+    """The representations of a system."""
+
+    by_fold: dict[int, FoldRepresentations]  # by the number of the fold
+    has_folds: bool  # whether each fold has its own; otherwise all folds have the same
 
 
 def make_split_table(split: SplitFile) -> SplitTable:
@@ -125,20 +137,23 @@ def _dataset_order(split: SplitFile, index_R: np.ndarray, count: int) -> np.ndar
     return rank_U
 
 
-def read_representations(
-    file: Path, truth: Truth, table: SplitTable
-) -> dict[int, FoldRepresentations]:
-    """Returns the representations of a system by fold; UserError if they do not fit the split."""
-    arrays = _read_arrays(file)
-    missing = [name for name in ('utterance_N', 'z_NxD') if name not in arrays]
+def read_representations(file: Path, truth: Truth, table: SplitTable) -> Representations:
+    """Returns the representations of a system; UserError if they do not fit the split."""
+    arrays = _with_plain_names(file, _read_arrays(file))
+    missing = [name for name in ('utterance', 'z') if name not in arrays]
     if missing:
         raise UserError(
             f'{file} has no array {missing[0]}; it has {", ".join(arrays) or "none"}. Expected '
-            'utterance_N, z_NxD, and if each fold has its own encoder, fold_N.'
+            'utterance, z, and if each fold has its own encoder, fold.'
         )
-    name_N, z_NxD = arrays['utterance_N'], arrays['z_NxD']
-    fold_N = arrays.get('fold_N')
+    name_N, z_NxD = arrays['utterance'], arrays['z']
+    fold_N = arrays.get('fold')
     _check_arrays(file, name_N, z_NxD, fold_N)
+    if fold_N is not None and not set(fold_N.tolist()) <= set(truth.fold_numbers):
+        raise UserError(
+            f'{file} has folds {sorted(set(fold_N.tolist()))[:10]} in the array fold; the folds of '
+            f'the split are {truth.fold_numbers[:10]}.'
+        )
     z_NxD = z_NxD.astype(np.float32)
     row_by_name = {name: row for row, name in enumerate(table.utterances.text['utterance'])}
     unknown = sorted(set(name_N.astype(str).tolist()) - set(row_by_name))
@@ -152,27 +167,47 @@ def read_representations(
     by_fold = {}
     for fold in truth.fold_numbers:
         own = np.arange(len(row_N)) if fold_N is None else np.flatnonzero(fold_N == fold)
-        rows, first = np.unique(row_N[own], return_index=True)
-        if len(rows) < len(own):
-            count = pluralize(len(own) - len(rows), 'utterance')
-            raise UserError(
-                f'{file} has {count} twice in fold {fold}. If each fold has its own encoder, '
-                'number the folds in an array fold_N.'
-            )
+        rows, first, count = np.unique(row_N[own], return_index=True, return_counts=True)
+        doubled = name_N[own[first[count > 1]]].astype(str).tolist()
+        if doubled:
+            raise _doubled_error(file, doubled, None if fold_N is None else fold)
         by_fold[fold] = FoldRepresentations(rows, z_NxD[own[first]])
-    if fold_N is not None and not set(fold_N.tolist()) <= set(truth.fold_numbers):
-        raise UserError(
-            f'{file} has folds {sorted(set(fold_N.tolist()))[:10]} in fold_N; the folds of the '
-            f'split are {truth.fold_numbers[:10]}.'
+    return Representations(by_fold, fold_N is not None)
+
+
+def _doubled_error(file: Path, names: list[str], fold: int | None) -> UserError:
+    """Returns the error for utterances with several representations; `fold` None: no folds."""
+    count = f'{pluralize(len(names), "utterance")} several times'
+    listed = join_first(names, MAX_LISTED)
+    if fold is None:
+        return UserError(
+            f'{file} has {count} ({listed}), and no array fold. If each fold has its own encoder, '
+            'write the number of the fold of each representation into an array fold.'
         )
-    return by_fold
+    return UserError(f'{file} has {count} in fold {fold} ({listed}). Keep one of each.')
+
+
+def _with_plain_names(file: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays under the names utterance, z and fold; UserError for one under both."""
+    for name, other in ARRAY_NAMES.items():
+        if name in arrays and other in arrays:
+            raise UserError(f'{file} has the arrays {name} and {other}. Keep one of them.')
+    plain = {other: name for name, other in ARRAY_NAMES.items()}
+    return {plain.get(name, name): array for name, array in arrays.items()}
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of representations.npz, or those of the fields of representations.npy."""
+    content = read_regular(file, COPY_AGAIN, MAX_BYTES)
+    name = _find_objects(content, file.suffix == '.npy')
+    if name:
+        raise UserError(
+            f'{name} of {file} holds Python objects, as pandas makes them. Write numbers and '
+            'texts: numpy.asarray(names, str) for names, numpy.asarray(z, numpy.float32) for '
+            'vectors.'
+        )
     if file.suffix != '.npy':
         return WorkdirFiles(file.parent).read_arrays(file.name, COPY_AGAIN)
-    content = read_regular(file, COPY_AGAIN, MAX_BYTES)
     try:
         table_N = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, TypeError, OSError, EOFError, MemoryError, SyntaxError) as error:
@@ -180,15 +215,38 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
         raise damaged(file, reason, COPY_AGAIN) from None
     fields = table_N.dtype.names or ()
     if table_N.ndim != 1 or not {'utterance', 'z'} <= set(fields):
+        found = f'the fields {", ".join(fields)}' if fields else 'an array without named fields'
         raise UserError(
-            f'{file} has the fields {", ".join(fields) or "none"}; expected one row an utterance '
+            f'{file} has {found}, of shape {table_N.shape}; expected one row an utterance '
             "with the fields utterance, z and perhaps fold, such as numpy.zeros(N, [('utterance', "
             "'U40'), ('z', 'f4', 64), ('fold', 'i4')])."
         )
-    arrays = {'utterance_N': table_N['utterance'], 'z_NxD': table_N['z']}
-    if 'fold' in fields:
-        arrays['fold_N'] = table_N['fold']
-    return arrays
+    return {name: table_N[name] for name in ARRAY_NAMES if name in fields}
+
+
+def _find_objects(content: bytes, is_npy: bool) -> str:
+    """Returns the name of an array of Python objects; '' if there is none or a file is damaged."""
+    with contextlib.suppress(
+        ValueError, TypeError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error
+    ):
+        if is_npy:
+            return 'The array' if _has_objects(io.BytesIO(content)) else ''
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as stream:
+                    if _has_objects(stream):
+                        return member.removesuffix('.npy')
+    return ''
+
+
+def _has_objects(stream: BinaryIO) -> bool:
+    """Returns whether the header of an array in the npy format says that it has Python objects."""
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read_header = np.lib.format.read_array_header_1_0
+    _, _, dtype = read_header(stream)
+    return dtype.hasobject
 
 
 def _check_arrays(
@@ -196,15 +254,20 @@ def _check_arrays(
 ) -> None:
     """Raises a UserError for arrays that are no names and representations."""
     is_number = z_NxD.dtype.kind in 'fiu'
-    if z_NxD.ndim != 2 or not is_number or name_N.shape != (len(z_NxD),) or not z_NxD.size:
+    if z_NxD.ndim != 2 or not is_number or not z_NxD.size:
+        remedy = ' Take the mean over frames.' if z_NxD.ndim > 2 else ''
         raise UserError(
-            f'{file} has z_NxD of shape {z_NxD.shape} and type {z_NxD.dtype}, and utterance_N of '
-            f'shape {name_N.shape}; expected a row of numbers for each name. Take the mean over '
-            'frames where there are several vectors an utterance.'
+            f'{file} has z of shape {z_NxD.shape} and type {z_NxD.dtype}; expected a row of '
+            f'numbers for each utterance.{remedy}'
+        )
+    if name_N.shape != (len(z_NxD),):
+        raise UserError(
+            f'{file} has z of shape {z_NxD.shape}, and utterance of shape {name_N.shape}; expected '
+            'a name for each row of z, in the same order.'
         )
     if fold_N is not None and (fold_N.shape != name_N.shape or fold_N.dtype.kind not in 'iu'):
         raise UserError(
-            f'{file} has fold_N of shape {fold_N.shape} and type {fold_N.dtype}; expected the '
+            f'{file} has fold of shape {fold_N.shape} and type {fold_N.dtype}; expected the '
             f'number of the fold for each of the {len(name_N)} representations.'
         )
     infinite_N = ~(np.abs(z_NxD) < MAX_VALUE).all(1)  # NaN, too

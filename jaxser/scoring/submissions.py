@@ -30,7 +30,7 @@ from jaxser.analysis.bootstrap import Statistics
 from jaxser.analysis.leakage import HEADLINE_QUESTIONS, is_biased_low
 from jaxser.analysis.measure import CCC, Measure
 from jaxser.schemas import Number, find_violation
-from jaxser.scoring.card import SystemCard, parse_card
+from jaxser.scoring.card import GUIDE, SystemCard, parse_card
 from jaxser.scoring.evidence import MEASURES, make_evidence, make_statistics, make_task
 from jaxser.scoring.predictions_file import read_predictions
 from jaxser.scoring.systems import CARD, PREDICTIONS, SystemFiles, read_card
@@ -187,7 +187,7 @@ def read_submission(folder: Path, task: BenchmarkTask, truth: Truth | None) -> S
     for name in (CARD, PREDICTIONS, RESULTS):
         if (folder / name).is_symlink():
             raise UserError(f'{folder / name} is a link; expected a file. Copy it instead.')
-    card = parse_card(read_card(folder / CARD), folder / CARD)
+    card = parse_card(read_card(folder / CARD, f'Correct it. {GUIDE}'), folder / CARD)
     content = read_regular(folder / PREDICTIONS, SCORE_AGAIN, MAX_PREDICTIONS_BYTES)
     results = _read_results(folder / RESULTS)
     _check_task(folder / RESULTS, results, task)

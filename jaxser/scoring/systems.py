@@ -11,6 +11,7 @@ from jaxser.workdir_files import damaged, read_regular
 PREDICTIONS, CARD, REPRESENTATIONS = 'predictions.csv', 'system.json', 'representations.npz'
 REPRESENTATION_TABLE = 'representations.npy'  # the same as one array with named fields
 MAX_CARD_BYTES = 100_000
+CORRECT_CARD = 'Correct it, or remove it: a card is optional for scoring.'
 
 
 class SystemFiles(NamedTuple):
@@ -25,8 +26,8 @@ class SystemFiles(NamedTuple):
 def find_systems(arguments: Sequence[str]) -> list[SystemFiles]:
     """Returns the systems that the arguments of the command name.
 
-    An argument is predictions.csv, NAME=predictions.csv, or a folder with predictions.csv. The name
-    of a folder's system is that in its system.json, or else that of the folder.
+    An argument is predictions.csv, or a folder with predictions.csv, perhaps with NAME= before it.
+    The name of a folder's system is that in its system.json, or else that of the folder.
 
     Raises:
       UserError: A file is missing, or two systems have one name.
@@ -64,8 +65,8 @@ def _find_system(argument: str) -> SystemFiles:
         return _read_folder(path, name.strip())
     if not path.exists():
         raise UserError(
-            f'There is no file {path}. A system is predictions.csv, NAME=predictions.csv, or a '
-            f'folder that has {PREDICTIONS}.'
+            f'There is no file {path}. A system is predictions.csv, or a folder that has '
+            f'{PREDICTIONS}, perhaps with NAME= before it.'
         )
     is_named_by_folder = path.name == PREDICTIONS and path.absolute().parent.name
     own_name = path.absolute().parent.name if is_named_by_folder else path.stem
@@ -100,9 +101,8 @@ def _find_representations(folder: Path) -> Path | None:
     return existing[0] if existing else None
 
 
-def read_card(file: Path) -> dict:
-    """Returns the content of system.json; UserError unless it is a dictionary."""
-    remedy = 'Correct it, or remove it: a card is optional for scoring.'
+def read_card(file: Path, remedy: str = CORRECT_CARD) -> dict:
+    """Returns the content of system.json; UserError, with this remedy, if it is no dictionary."""
     content = read_regular(file, remedy, MAX_CARD_BYTES)
     try:
         card = json.loads(content.decode())

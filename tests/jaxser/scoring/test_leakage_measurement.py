@@ -19,6 +19,17 @@ from jaxser.scoring.representations import make_split_table, read_representation
 from jaxser.scoring.truth import read_truth
 
 
+@pytest.fixture(autouse=True)
+def few_settings(monkeypatch):
+    """Lets attackers try few settings: all of them take a minute on a busy machine."""
+    monkeypatch.setattr(attackers, 'INVERSE_PENALTIES', (0.1, 3.0))
+    monkeypatch.setattr(attackers, 'NEIGHBOURS', (1, 5))
+    monkeypatch.setattr(attackers, 'BANDWIDTHS', (1.5,))
+    monkeypatch.setattr(attackers, 'RIDGES', (1e-2, 1e-1))
+    monkeypatch.setattr(attackers, 'WEIGHT_DECAYS', (1e-1,))
+    monkeypatch.setattr(attackers, 'MAX_ITERATIONS', 40)
+
+
 def permuted_utterances():
     """Returns utterances of ten speakers in a random order, as a corpus may have them."""
     own = make_utterances(speakers=10, per_class=5, classes=('A', 'B', 'C'))
@@ -56,10 +67,10 @@ def measure(tmp_path, z_NxD, names=None, **arrays):
     """Returns the leakage of representations of the small split."""
     truth = read_truth(write_split(tmp_path))
     table = make_split_table(truth.rows)
-    names = names or [row['utterance'] for row in utterances()]
+    names = [row['utterance'] for row in utterances()] if names is None else names
     file = tmp_path / 'representations.npz'
-    np.savez(file, utterance_N=np.array(names), z_NxD=z_NxD, **arrays)
-    return measure_leakage('a', table, read_representations(file, truth, table))
+    np.savez(file, utterance=np.array(names), z=z_NxD, **arrays)
+    return measure_leakage('a', table, read_representations(file, truth, table).by_fold)
 
 
 def test_random_representations_leak_no_more_than_chance(tmp_path):
@@ -96,19 +107,23 @@ def test_questions_whose_utterances_have_no_representation_are_not_asked(tmp_pat
     z_NxD = np.random.default_rng(0).normal(size=(len(names), 3))
     leakage = measure(tmp_path, z_NxD, names, fold_N=np.zeros(len(names), int))
     assert list(leakage.averages) == ['unseen_speaker']
-    assert 'training speakers was not measured' in leakage.notes[0]
+    assert 'training speakers was not measured. Rep' in leakage.notes[0]
+    assert '144 of train' in leakage.notes[0]
     assert 'was not measured in every fold' in leakage.notes[1]
+    assert '54 of dev, 54 of test' in leakage.notes[1]
 
 
 @pytest.mark.parametrize(
     ('z_NxD', 'names', 'words'),
     [
         (np.zeros((2, 3)), ['u0_0', 'x'], '1 utterance that'),
-        (np.zeros((2, 3)), ['u0_0', 'u0_0'], '1 utterance twice'),
+        (np.zeros((3, 3)), ['u0_0'] * 3, '1 utterance several times'),
         (np.full((2, 3), np.nan), ['u0_0', 'u0_1'], 'NaN'),
         (np.full((2, 3), 1e300), ['u0_0', 'u0_1'], 'huge'),
-        (np.zeros((2, 3, 4)), ['u0_0', 'u0_1'], r'\(2, 3, 4\)'),
-        (np.zeros((3, 3)), ['u0_0', 'u0_1'], r'shape \(2,\)'),
+        (np.zeros((2, 3, 4)), ['u0_0', 'u0_1'], r'\(2, 3, 4\).*frames'),
+        (np.zeros((3, 3)), ['u0_0', 'u0_1'], r'shape \(2,\); expected a name for each row'),
+        (np.zeros((1, 1)), np.array(['u0_0'], object), 'utterance of .* numpy.asarray'),
+        (np.array([[{}]], object), ['u0_0'], 'z of .* holds Python objects'),
     ],
 )
 def test_representations_that_do_not_fit_are_refused(tmp_path, z_NxD, names, words):
@@ -117,13 +132,21 @@ def test_representations_that_do_not_fit_are_refused(tmp_path, z_NxD, names, wor
 
 
 def test_folds_of_another_shape_are_refused(tmp_path):
-    with pytest.raises(UserError, match='fold_N of shape'):
+    with pytest.raises(UserError, match='fold of shape'):
         measure(tmp_path, np.zeros((2, 3)), ['u0_0', 'u0_1'], fold_N=np.zeros(1, int))
 
 
-def test_pickled_objects_are_refused(tmp_path):
+def test_a_damaged_file_is_refused(tmp_path):
+    truth = read_truth(write_split(tmp_path))
+    file = tmp_path / 'representations.npz'
+    file.write_bytes(b'PK')
     with pytest.raises(UserError, match='no archive of arrays'):
-        measure(tmp_path, np.array([[{}]], dtype=object), ['u0_0'])
+        read_representations(file, truth, make_split_table(truth.rows))
+
+
+def test_both_names_of_an_array_are_refused(tmp_path):
+    with pytest.raises(UserError, match='utterance and utterance_N'):
+        measure(tmp_path, np.zeros((1, 3)), ['u0_0'], utterance_N=np.array(['u0_0']))
 
 
 def write_npy(file, names, z_NxD, fields=('utterance', 'z')):
@@ -144,7 +167,9 @@ def test_representations_of_an_npy_file_are_those_of_an_npz_file(tmp_path):
     found = []
     for suffix in ('npy', 'npz'):
         file = tmp_path / f'representations.{suffix}'
-        found.append(read_representations(file, truth, table))
+        representations = read_representations(file, truth, table)
+        assert not representations.has_folds
+        found.append(representations.by_fold)
     for fold, (rows, fold_z_NxD) in found[0].items():
         np.testing.assert_array_equal(rows, found[1][fold][0])
         np.testing.assert_array_equal(fold_z_NxD, found[1][fold][1])
@@ -155,13 +180,13 @@ def test_an_npy_file_that_is_no_table_is_refused(tmp_path):
     table = make_split_table(truth.rows)
     file = tmp_path / 'representations.npy'
     write_npy(file, ['u0_0'], np.zeros((1, 3)), ('name', 'vector'))
-    with pytest.raises(UserError, match='has the fields name, vector; expected one row'):
+    with pytest.raises(UserError, match='has the fields name, vector, of shape'):
         read_representations(file, truth, table)
     np.save(file, np.zeros((2, 3)))
-    with pytest.raises(UserError, match='has the fields none'):
+    with pytest.raises(UserError, match='without named fields'):
         read_representations(file, truth, table)
     np.save(file, np.array([{}], dtype=object))
-    with pytest.raises(UserError, match='it is no array'):
+    with pytest.raises(UserError, match='holds Python objects'):
         read_representations(file, truth, table)
 
 
