@@ -3,6 +3,10 @@
     python -m data_pipelines.prepare folder --name NAME --source LIST.csv
     python -m jaxser.main --config=configs/own.py:NAME
 
+For a list with ratings, add --config.task=ratings; if only some of arousal, valence and dominance
+are rated, also --config.data.ratings=arousal,valence. For columns of votes:
+--config.train.soft_labels=True.
+
 NAME is lower-case letters, digits and _; NAME+NAME2 trains on two corpora. The protocol is chosen
 by the number of known speakers, and printed. A fifth of the utterances of each training speaker is
 withheld from training, and attackers are tested on them.

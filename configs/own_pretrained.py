@@ -3,6 +3,10 @@
     python -m data_pipelines.prepare folder --name NAME --source LIST.csv --features upstream:FOLDER
     python -m jaxser.main --config=configs/own_pretrained.py:NAME
 
+For a list with ratings, add --config.task=ratings; if only some of arousal, valence and dominance
+are rated, also --config.data.ratings=arousal,valence. For columns of votes:
+--config.train.soft_labels=True.
+
 FOLDER is the Hugging Face folder of an encoder, such as Whisper, or its name on the Hub, such as
 openai/whisper-small. If several are prepared, say which: --config.data.upstream=whisper.
 NAME+NAME2 trains on two corpora. The protocol is chosen by the number of known speakers, and

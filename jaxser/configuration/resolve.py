@@ -53,6 +53,8 @@ def _resolve_task(config, log: Callable[[str], None]) -> None:
 
     Raises UserError for a task or a rating that does not exist, and if keys contradict the task.
     """
+    if config.task == 'ratings+emotion':
+        config.task = 'emotion+ratings'
     task = config.task
     if task not in labels.TASKS:
         raise UserError(f'config.task is {task!r}; expected one of {", ".join(labels.TASKS)}.')

@@ -91,7 +91,7 @@ def test_rated_utterances_without_a_class_are_refused_with_the_task_that_uses_th
         split.select_from(configuration('emotion'), utterances)
     assert '--config.task=ratings --config.data.ratings=arousal,valence. ' in str(error.value)
     utterances.rating_NxA[:] = np.nan
-    with pytest.raises(UserError, match='undecided[.] Choose another --config[.]data[.]labels'):
+    with pytest.raises(UserError, match=r'undecided\. Choose another --config\.data\.labels'):
         split.select_from(configuration('emotion'), utterances)
 
 

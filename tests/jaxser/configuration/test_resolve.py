@@ -101,3 +101,9 @@ def test_classes_can_be_selected_where_they_are_words(
     monkeypatch.setattr(split, 'select_utterances', lambda config, data: (None, {}))
     resolved(**{'protocol.name': 'auto', 'data.labels': label_space, 'data.only': selection})
     assert seen == [can_select]
+
+
+def test_the_task_with_both_may_be_written_in_either_order():
+    assert resolved(task='ratings+emotion').task == 'emotion+ratings'
+    with pytest.raises(UserError, match='expected one of emotion, ratings, emotion'):
+        resolved(task='rating')
