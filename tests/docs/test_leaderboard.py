@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_every_submission_has_three_small_files():
         assert {file.name for file in files} == FILES, folder
         for file in files:
             assert file.stat().st_size <= MAX_BYTES, file
+
+
+def test_the_guide_lists_the_submissions_with_their_names():
+    guide = (ROOT / 'docs' / 'guide' / 'leaderboard.md').read_text(encoding='utf-8')
+    listed = dict(re.findall(r'^\| `([\w.-]+/[\w.-]+)` \| ([^|]+) \|', guide, re.MULTILINE))
+    submitted = {}
+    for card in SUBMISSIONS.glob('*/*/system.json'):
+        folder = card.parent.relative_to(SUBMISSIONS).as_posix()
+        submitted[folder] = json.loads(card.read_text(encoding='utf-8'))['name']
+    assert listed == submitted
 
 
 def test_every_figure_is_that_of_its_statistics(monkeypatch):
