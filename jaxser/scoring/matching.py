@@ -17,6 +17,45 @@ from jaxser.scoring.prediction_columns import Columns
 from jaxser.scoring.truth import MAX_LISTED, Truth
 
 
+def settle_names(path: Path, table: Table, columns: Columns, truth: Truth) -> Columns:
+    """Returns the columns, of which a column of paths may have the names of utterances.
+
+    Raises a UserError if no name is one of the truth file.
+    """
+    text = truth.rows.text
+    names = [row.get(columns.utterance) or '' for _, row in table.numbered_rows]
+    if columns.by_path:
+        has_names = set(names) <= set(text['utterance'].tolist())
+        columns = columns._replace(by_path=not has_names and any(truth.column('path').tolist()))
+    column = 'path' if columns.by_path else 'utterance'
+    if names and set(names).isdisjoint(text[column].tolist()):
+        raise _foreign_error(path, truth, names, truth.column(column).tolist())
+    return columns
+
+
+def _foreign_error(path: Path, truth: Truth, names: list[str], known: list[str]) -> UserError:
+    """Returns the error for predictions of which no utterance is known."""
+    if set(map(_stem, names)) <= set(map(_stem, known)):
+        return _unknown_names_error(path, truth, names, known)
+    return UserError(
+        f'{path} and {truth.rows.path} have no utterance in common: the predictions are of another '
+        f'corpus or split, or their names are written in another way. {path.name} has names such '
+        f'as {names[0]!r}, and {truth.rows.path.name} such as {known[0]!r}.'
+    )
+
+
+def _unknown_names_error(path: Path, truth: Truth, names: list[str], known: list[str]) -> UserError:
+    """Returns the error for predictions of utterances that the truth file does not have."""
+    names = list(dict.fromkeys(names))
+    hint = f'The file has names such as {known[0]!r}.'
+    if set(map(_stem, names)) <= set(map(_stem, known)):
+        hint = f'Without folders and endings the names are the same: write them as {known[0]!r}.'
+    return UserError(
+        f'{path} has predictions of {pluralize(len(names), "utterance")} that {truth.rows.path} '
+        f'does not have: {join_first(names, MAX_LISTED)}. {hint}'
+    )
+
+
 def match_rows(
     path: Path, table: Table, columns: Columns, truth: Truth
 ) -> tuple[list[str], np.ndarray]:
@@ -28,8 +67,6 @@ def match_rows(
     seed_R = [row.get(columns.seed) or '' for row in rows]
     seeds = _sort_seeds(path, columns, seed_R)
     name_R = [row.get(columns.utterance) or '' for row in rows]
-    if columns.by_path and not any(truth.column('path').tolist()):
-        columns = columns._replace(by_path=False)
     index, left_out = _truth_index(path, columns, truth)
     fold_R = _parse_folds(path, columns, truth, rows)
     keys = list(zip(fold_R, name_R))
@@ -140,17 +177,7 @@ def _unknown_error(
             f'{join_first(elsewhere, MAX_LISTED)}. Give the predictions of the part test of each '
             'fold only.'
         )
-    stems = {_stem(name) for _, name in index}
-    hint = f'The file has names such as {next(iter(index))[1]!r}.'
-    if all(_stem(name) in stems for name in names):
-        hint = (
-            'Without folders and endings the names are the same: write them as '
-            f'{next(iter(index))[1]!r}.'
-        )
-    return UserError(
-        f'{path} has predictions of {pluralize(len(names), "utterance")} that {rows.path} does '
-        f'not have: {join_first(names, MAX_LISTED)}. {hint}'
-    )
+    return _unknown_names_error(path, truth, names, [name for _, name in index])
 
 
 def _stem(name: str) -> str:

@@ -38,8 +38,7 @@ class Columns(NamedTuple):
 def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
     """Returns which column has what.
 
-    UserError for a column that is doubled, and if the names of utterances, all predictions or some
-    classes are missing, or a class is unknown.
+    UserError for a column that is doubled, and if the names of utterances are missing.
     """
     names = table.columns
     doubled = [name for name, count in collections.Counter(names).items() if count > 1]
@@ -63,7 +62,7 @@ def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
         if column and column not in class_by_column:
             ratings[rating] = column
     predicted = _first(names, plain, PREDICTED_NAMES)
-    columns = Columns(
+    return Columns(
         utterance,
         by_path,
         'fold' if 'fold' in names else '',
@@ -72,8 +71,6 @@ def find_columns(path: Path, table: Table, truth: Truth) -> Columns:
         dict(sorted(posteriors.items())),
         ratings,
     )
-    _check_classes(path, table, columns, truth)
-    return columns
 
 
 def _usual_names(column: str) -> tuple[str, ...]:
@@ -90,7 +87,7 @@ def _first(names: list[str], plain: dict[str, str], wanted: tuple[str, ...]) -> 
     return ''
 
 
-def _check_classes(path: Path, table: Table, columns: Columns, truth: Truth) -> None:
+def check_classes(path: Path, table: Table, columns: Columns, truth: Truth) -> None:
     """Raises a UserError unless the columns have what the task needs, and no other class."""
     used = {columns.utterance, columns.fold, columns.seed, columns.predicted}
     used |= {*columns.posteriors.values(), *columns.ratings.values()}

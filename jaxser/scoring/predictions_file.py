@@ -22,9 +22,14 @@ from data_pipelines.corpora._list_table import Table, read_table
 from data_pipelines.errors import UserError
 from data_pipelines.storage.schema import RATING_COLUMNS
 from data_pipelines.wording import join_first, pluralize, similar_name_hint
-from jaxser.scoring.matching import match_rows
+from jaxser.scoring.matching import match_rows, settle_names
 from jaxser.scoring.prediction_checks import check_posteriors, check_scale
-from jaxser.scoring.prediction_columns import PREDICTED_NAMES, Columns, find_columns
+from jaxser.scoring.prediction_columns import (
+    PREDICTED_NAMES,
+    Columns,
+    check_classes,
+    find_columns,
+)
 from jaxser.scoring.systems import SystemFiles
 from jaxser.scoring.truth import MAX_LISTED, UTTERANCE_NAMES, Truth, check_lengths
 from jaxser.workdir_files import read_regular
@@ -59,7 +64,8 @@ def read_predictions(system: SystemFiles, truth: Truth) -> Predictions:
     known |= {labels.fold_word(name) for name in truth.classes}
     table = read_table(path, known, known)
     check_lengths(path, table)
-    columns = find_columns(path, table, truth)
+    columns = settle_names(path, table, find_columns(path, table, truth), truth)
+    check_classes(path, table, columns, truth)
     if not table.numbered_rows:
         raise UserError(f'{path} has a header, but no predictions.')
     seeds, place_2xR = match_rows(path, table, columns, truth)

@@ -89,6 +89,19 @@ def test_names_that_differ_in_folder_and_ending_only(tmp_path, truth):
     refuse(tmp_path, truth, rows, '72 utterances', 'Without folders and endings', "'u0_0'")
 
 
+def test_predictions_of_another_corpus_are_called_so_before_their_classes(tmp_path, truth):
+    rows = [{'utterance': f'x{n}', 'calm': 0.5, 'bored': 0.5} for n in range(3)]
+    refuse(tmp_path, truth, rows, 'no utterance in common', "'x0'", "'u0_0'")
+
+
+def test_a_column_of_files_may_have_the_names_of_utterances(tmp_path, truth):
+    rows = []
+    for row in prediction_rows():
+        rows.append({'file': row['utterance']} | {name: row[name] for name in CLASSES})
+    expected = read(tmp_path, truth, prediction_rows()).p_ZxNxC
+    np.testing.assert_array_equal(read(tmp_path, truth, rows).p_ZxNxC, expected)
+
+
 def test_predictions_of_another_part(tmp_path, truth):
     rows = [row | {'fold': 1} for row in prediction_rows()]
     refuse(tmp_path, truth, rows, 'in another part or fold', '54 utterances')
@@ -142,6 +155,7 @@ def test_a_predicted_word_that_is_no_class(tmp_path, truth):
         (lambda p: 100 * p, 'divide them by 100'),
         (lambda p: 10 * p, 'softmax'),
         (lambda p: p / 2, 'sigmoid'),
+        (lambda p: np.full_like(p, 0.3), 'one digit'),
     ],
 )
 def test_numbers_that_are_no_posteriors(tmp_path, truth, change, advice):
