@@ -55,7 +55,8 @@ def main() -> None:
         )
         names = sorted(path.name for path in folder.iterdir())
         print(f'{folder}: {", ".join(names)}')
-        print_text(describe_setting(read_model(folder).metadata))
+        is_named = arguments.setting is not None
+        print_text(describe_setting(read_model(folder).metadata, is_named))
 
 
 if __name__ == '__main__':

@@ -126,6 +126,20 @@ def distinct_values(runs: list[dict], key: str) -> list:
     return list(values)
 
 
+def with_run_values(config: dict, runs: list[dict]) -> dict:
+    """Returns a configuration with the method and the domain that all runs have.
+
+    A sweep over a single method takes it from config.sweep. Then no label of a run has it, and
+    config.method may be another one. Values in which the runs differ stay as they are.
+    """
+    common = {}
+    for key in ('method', 'domain', *USUAL_VARIANTS):
+        values = distinct_values(runs, key)
+        if len(values) == 1:
+            common[key] = values[0]
+    return config | common
+
+
 def run_label(run: dict, label_keys: list[str]) -> str:
     """Returns the name of a run without its fold, e.g. 'lam=0.3 seed=1'."""
     parts = []

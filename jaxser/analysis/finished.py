@@ -22,6 +22,7 @@ from jaxser.runs import (
     run_label,
     setting_title,
     varying_keys,
+    with_run_values,
 )
 from jaxser.workdir_files import CONFIG, RESULTS, WorkdirFiles, check_runs, damaged
 
@@ -30,7 +31,7 @@ class FinishedSweep(NamedTuple):
     """The contents of the workdir of a finished sweep."""
 
     path: Path
-    metadata: dict  # config.json
+    metadata: dict  # config.json; its method and domain are those of the runs
     results: dict  # results.json
     predictions: PredictionsByRun
     run_seconds: list[float]  # training time of every run: an equal share of its group's
@@ -62,7 +63,9 @@ def read_finished_sweep(path: Path) -> FinishedSweep:
             open_predictions(path), results['classes'], results.get('ratings') or []
         )
         finished = [run['hyper'] for run in results['runs'] if run['status'] == 'ok']
-        label_keys = varying_keys(summary.collect(results['runs'], 'hyper'))
+        hypers = summary.collect(results['runs'], 'hyper')
+        metadata = metadata | {'config': with_run_values(metadata['config'], hypers)}
+        label_keys = varying_keys(hypers)
         keys = [(run_label(hyper, label_keys), hyper['fold']) for hyper in finished]
         check_predictions(predictions, keys, path / 'predictions.csv')
         run_seconds = []

@@ -47,7 +47,13 @@ from jaxser.analysis.predictions import (
     pool_predictions,
 )
 from jaxser.analysis.statistics import ConcordanceStatistics, RecallStatistics, Statistics
-from jaxser.runs import SHARED_KEYS, method_name, run_label, varying_keys
+from jaxser.runs import (
+    SHARED_KEYS,
+    method_name,
+    run_label,
+    varying_keys,
+    with_run_values,
+)
 
 # With lam = 0 these methods are plain training (erm); the tests show it. The last one, a network
 # with SNP's layer, stands for plain training only where there is no other.
@@ -145,9 +151,11 @@ def summary_rows(
       classes: the number of classes; 0 if none are predicted.
       ratings: the names of the predicted ratings.
     """
+    hypers = collect(runs, 'hyper')
+    config = with_run_values(config, hypers)
     outputs = SweepOutputs(
         predicted,
-        varying_keys(collect(runs, 'hyper')),
+        varying_keys(hypers),
         classes,
         tuple(ratings),
         main_measure(config),

@@ -15,7 +15,7 @@ from jaxser.analysis.finished import choose_model_row, finished_runs, with_most_
 from jaxser.analysis.measure import results_measure
 from jaxser.nn.encoder import make_dummy_batch
 from jaxser.nn.output_head import split_outputs
-from jaxser.runs import setting_title
+from jaxser.runs import setting_title, with_run_values
 from jaxser.training import restore
 
 
@@ -49,6 +49,7 @@ def find_setting(results: dict, config: dict, wanted: str) -> ChosenSetting:
 
     UserError if the sweep has no such setting, or if all runs of it diverged.
     """
+    config = with_run_values(config, summary.collect(results['runs'], 'hyper'))
     settings = {}
     for row in with_most_enrolled(results['summary']):
         runs = finished_runs(results['runs'], row)

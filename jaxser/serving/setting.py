@@ -37,14 +37,19 @@ def describe_networks(metadata: dict) -> str:
     return f'Model: {setting}{networks}.'
 
 
-def describe_setting(metadata: dict) -> str:
-    """Returns a sentence that says which setting the model is, and how it was chosen."""
+def describe_setting(metadata: dict, is_named: bool = False) -> str:
+    """Returns a sentence that says which setting the model is, and how it was chosen.
+
+    `is_named`: the user has named the setting with --setting; by dev it may be the best, too.
+    """
     setting = _name_setting(metadata)
     measure = main_measure(metadata['config'])
     if metadata['row'].get(f'dev_{measure.key}') is None:
         return f'The model is {setting}.'
     if metadata.get('chosen_by') == 'user':
         return f'The model is {setting}, chosen with --setting, not by dev {measure.title}.'
+    if is_named:
+        return f'The model is {setting}, chosen with --setting.'
     return f'The model is {setting}, chosen by dev {measure.title}.'
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS
+from data_pipelines.wording import pluralize
 from jaxser import distributed
 from jaxser.analysis import concordance, metrics, predictions, summary
 from jaxser.nn.output_head import split_outputs
@@ -21,6 +22,7 @@ from jaxser.runs import (
     distinct_values,
     method_name,
     run_label,
+    with_run_values,
 )
 from jaxser.training.event_files import EventFile
 from jaxser.training.tracked_runs import TrackedRuns
@@ -209,11 +211,8 @@ def make_results(
 
 def _method_of_sweep(config, runs: list[dict]) -> str:
     """Returns the method that all runs have, or config.method if they have several."""
-    setting = {}
-    for key in ('method', *USUAL_VARIANTS):
-        values = distinct_values([run['hyper'] for run in runs], key)
-        setting[key] = values[0] if len(values) == 1 else config[key]
-    return method_name(setting)
+    setting = {key: config[key] for key in ('method', *USUAL_VARIANTS)}
+    return method_name(with_run_values(setting, [run['hyper'] for run in runs]))
 
 
 def _protocol_notes(config, task, runs: list[dict]) -> list[str]:
@@ -234,9 +233,11 @@ def _describe_soft_labels(config, undecided: int) -> str:
     """Returns the note on training by votes; `undecided` utterances have no class."""
     note = "trained on the raters' votes"
     if config.train.annotator_dropout:
-        note += f', {config.train.annotator_dropout:g} of them dropped at random'
+        percent = f'{100 * config.train.annotator_dropout:g} %'
+        note += f', of which {percent} are dropped at random in each step'
     if undecided:
-        note += f' ({undecided} utterances without one class among them)'
+        utterances = pluralize(undecided, 'utterance')
+        note += f'; {utterances} without a class (raters disagree, or other words): training only'
     return note
 
 

@@ -8,6 +8,7 @@ from helpers.html_page import skip_drawing
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
+from jaxser.analysis.comparison import comparison_rows
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.analysis.frames import results_frame
 from jaxser.analysis.measure import CCC, UAR
@@ -40,6 +41,29 @@ def test_a_negative_coefficient_is_best_only_if_there_is_no_other(
     assert len(analysis.compared_rows) == 2
     assert analysis.best_row['lam'] == best
     assert ('lam &lt; 0 is not chosen' in page.headline(analysis)) == is_noted
+
+
+def test_a_single_swept_method_is_that_of_the_runs(tmp_path):
+    """It is in no label, and config.method may be another one, as with --config.sweep.method=erm."""
+    path = tmp_path / 'w'
+    finished_sweeps.write_sweep(path, (0.0,), probed=False)
+    results = json.loads((path / 'results.json').read_text())
+    for run in results['runs']:
+        run['hyper'] = {'method': 'erm', 'domain': 'language'} | run['hyper']
+        del run['hyper']['lam']
+    predictions = path / 'predictions.csv'
+    predictions.write_text(predictions.read_text().replace('lam=0 ', ''))
+    (path / 'results.json').write_text(json.dumps(results))
+    metadata = json.loads((path / 'config.json').read_text())
+    metadata['config']['method'] = 'dann'
+    (path / 'config.json').write_text(json.dumps(metadata))
+    sweep = read_finished_sweep(path)
+    analysis = SweepAnalysis(sweep)
+    assert analysis.is_all_plain
+    assert analysis.setting_title(analysis.best_row) == 'erm'
+    assert analysis.config['domain'] == 'language'
+    row, *_ = comparison_rows(sweep)
+    assert row.method == 'erm'
 
 
 def write_enrolled_sweep(path, lams: tuple, dev_uars: dict) -> None:

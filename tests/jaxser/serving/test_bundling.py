@@ -75,7 +75,10 @@ def test_another_setting_can_be_saved(swept, tmp_path):
     bundling.bundle_model(workdir)
     assert read_model(workdir).metadata['row']['lam'] == other, 'it stays without --setting'
     bundling.bundle_model(workdir, setting=f'dann, lam = {saved:g}')
-    assert 'chosen_by' not in read_model(workdir).metadata
+    metadata = read_model(workdir).metadata
+    assert 'chosen_by' not in metadata
+    assert describe_setting(metadata).endswith('chosen by dev UAR.')
+    assert describe_setting(metadata, is_named=True).endswith('chosen with --setting.')
 
 
 def test_a_sweep_that_is_not_finished_is_refused(swept, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from helpers import models
 
 from jaxser import plugins
-from jaxser.serving.ensemble import choose_setting, required_arrays
+from jaxser.serving.ensemble import choose_setting, find_setting, required_arrays
 from jaxser.serving.model import read_model
 
 
@@ -74,6 +74,15 @@ def test_the_number_of_enrolled_utterances_is_not_chosen():
     assert choose_setting({'summary': rows, 'runs': runs}).row is rows[2]
     rows[3]['dev_uar'] = 0.7
     assert choose_setting({'summary': rows, 'runs': runs}).row is rows[3]
+
+
+def test_a_setting_has_the_method_of_the_runs():
+    """A single swept method is in no row, and config.method may be another one."""
+    runs = [{'hyper': {'method': 'erm', 'fold': 0}, 'status': 'ok'}]
+    results = {'summary': [make_row(None, 0.5, None)], 'runs': runs}
+    del results['summary'][0]['lam']
+    config = {'method': 'dann', 'speaker_norm': None, 'similarity': 'conditional'}
+    assert find_setting(results, config, 'erm').runs == [runs[0]['hyper']]
 
 
 def array_names(tree) -> set[str]:

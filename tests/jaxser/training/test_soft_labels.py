@@ -111,7 +111,7 @@ def test_utterances_without_a_class_train_and_are_not_tested(soft, voted, tmp_pa
     assert tested == {row['utterance'] for row in read_predictions(tmp_path)}
     assert hard['left_out'] == {'other': 12}
     assert results['left_out'] == {}
-    note = "trained on the raters' votes, 0.3 of them dropped at random (12 utterances without"
+    note = "trained on the raters' votes, of which 30 % are dropped at random in each step; 12 utt"
     assert note in results['protocol']
     assert "raters' votes" not in hard['protocol']
     assert results['split_sha256'] != hard['split_sha256']
