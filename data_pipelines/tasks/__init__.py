@@ -71,14 +71,11 @@ def load_task(name: str) -> BenchmarkTask:
     """Returns the task of that name; UserError if there is none."""
     names = task_names()
     if name not in names:
-        first_letters = itertools.takewhile(str.isalpha, name.lower())
-        beginning = ''.join(first_letters)
+        beginning = ''.join(itertools.takewhile(str.isalpha, name.lower()))
         alike = [known for known in names if beginning and known.startswith(beginning)]
-        hint = similar_name_hint(name, names)
-        if alike:
-            hint = f' Those that begin with {beginning} are {", ".join(alike)}.'
+        expected = f'those that begin with {beginning} are' if alike else 'expected one of'
         raise UserError(
-            f'There is no task {name!r}.{hint} All tasks: {", ".join(names)}. '
-            'python -m data_pipelines.tasks explains them.'
+            f'There is no task {name!r}; {expected} {", ".join(alike or names)}.'
+            f'{similar_name_hint(name, names)} python -m data_pipelines.tasks lists all tasks.'
         )
     return importlib.import_module(f'{__name__}.{name}').TASK

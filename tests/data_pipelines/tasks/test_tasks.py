@@ -115,6 +115,10 @@ def test_no_two_tasks_have_the_same_split():
 def test_an_unknown_task_is_refused_with_similar_names():
     with pytest.raises(UserError, match=r"no task 'emodb_for'; .* Did you mean 'emodb_four'\?"):
         tasks.load_task('emodb_for')
+    with pytest.raises(UserError, match='that begin with emodb are emodb_casia, '):
+        tasks.load_task('emodb4')
+    with pytest.raises(UserError, match='expected one of casia_emodb'):
+        tasks.load_task('x')
     with pytest.raises(ValueError, match='There is no task'):
         get_config('emodb_for')
 
