@@ -86,9 +86,9 @@ def _figures_sentence(facts: Facts) -> str:
     definition = 'mean recall over emotions' if measure == UAR else measure.definition
     difference = format_number(facts.best_figure('delta_'), '+z.3f')
     return (
-        f'{measure.title} ({definition}) is {facts.best_figure():.3f}, after plain training '
-        f'{facts.plain_figure():.3f}: a difference of {difference} '
-        f'(chance: {facts.chance:.3f}).'
+        f'{measure.title} ({definition}) is {facts.best_figure():.3f} '
+        f'(chance: {facts.chance:.3f}), after plain training {facts.plain_figure():.3f}: '
+        f'a difference of {difference}.'
     )
 
 

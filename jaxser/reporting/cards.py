@@ -19,8 +19,10 @@ from jaxser.reporting.split_card import split_answer
 from jaxser.reporting.target import find_target
 
 INVALID_SENTENCE = 'The split leaks: training and test overlap, so this figure is not valid.'
-# A share of the way from chance to a UAR or CCC of 1. Below it, plain training has learned little.
+# A share of the way from chance to a UAR or CCC of 1. Below it, plain training has learned little,
+# and it is enough that most runs were still rising; above it, all of several runs must be.
 NEAR_CHANCE = 0.2
+MIN_RISING_RUNS = 2
 # Above every section with results, if the split leaks.
 INVALID_SECTION = 'Not valid: the split leaks.'
 
@@ -73,19 +75,22 @@ def collect_facts(analysis: SweepAnalysis) -> Facts:
 
 
 def short_training_note(analysis: SweepAnalysis) -> str:
-    """Returns a warning if plain training ended too early: near chance, and still rising on dev.
+    """Returns a warning if plain training ended too early: it was still rising on dev; '' if not.
 
-    It was rising where the last epoch had the best dev UAR (or CCC), in most runs.
+    A run was rising if its last epoch had the best dev UAR (or CCC). Near chance, most runs must
+    have been rising; above it, all runs, because the last epoch may be the best by chance.
     """
     row = analysis.best_row if analysis.is_all_plain else analysis.plain_row
     epochs = analysis.config.get('train', {}).get('epochs')
     measure = analysis.measure
     if not row or not epochs or analysis.results['selection'] != f'best dev {measure.title}':
         return ''
-    if row[measure.key] - analysis.chance >= NEAR_CHANCE * (1 - analysis.chance):
-        return ''
     runs = analysis.complete_runs(row)
-    if 2 * sum(run['epoch'] == epochs for run in runs) <= len(runs):
+    rising = sum(run['epoch'] == epochs for run in runs)
+    is_near_chance = row[measure.key] - analysis.chance < NEAR_CHANCE * (1 - analysis.chance)
+    if is_near_chance and 2 * rising <= len(runs):
+        return ''
+    if not is_near_chance and (rising < len(runs) or rising < MIN_RISING_RUNS):
         return ''
     steps = analysis.results.get('steps')  # results of earlier versions lack it
     length = pluralize(steps, 'step') if steps else pluralize(epochs, 'epoch')

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines import labels
 from data_pipelines.wording import pluralize
 from jaxser.analysis import calibration
 from jaxser.analysis.measure import CCC, UAR, Measure
@@ -385,13 +386,13 @@ def draw_representation_map(
 
     `by` is 'speaker' or `target`, the name of what is predicted.
     """
-    labels = {target: representation.target_N, 'speaker': representation.speaker_N}
-    longest = max(map(len, np.unique(labels[by]).tolist()), default=0)
+    label_N = representation.speaker_N if by == 'speaker' else representation.target_N
+    longest = max(map(len, np.unique(label_N).tolist()), default=0)
     width = LEGEND_MARK_WIDTH + LEGEND_LETTER_WIDTH * min(longest, MAX_LEGEND_LETTERS)
     columns = int(np.clip(PANEL_WIDTH / width, 1, 4))
-    rows = min(len(np.unique(labels[by])), MAX_NAMED_SPEAKERS) / columns
+    rows = min(len(np.unique(label_N)), MAX_NAMED_SPEAKERS) / columns
     figure, ((axes,),) = make_figure(PANEL_WIDTH, 3.7 + LEGEND_LINE * np.ceil(rows))
-    _draw_map(axes, representation, labels[by])
+    _draw_map(axes, representation, label_N)
     title = '\n'.join(textwrap.wrap(title, 40))
     axes.set(title=f'{title}\nby {by}', xticks=[], yticks=[])
     _, names = axes.get_legend_handles_labels()
@@ -404,14 +405,14 @@ def _draw_map(axes, representation: RepresentationMap, label_N: np.ndarray) -> N
     """Draws the utterances of a representation in the colours of their labels."""
     import matplotlib
 
-    values, index_N = np.unique(label_N, return_inverse=True)
+    values = labels.in_order(np.unique(label_N).tolist())
     few = len(values) <= MAX_COLOURS
     size = np.clip(MAP_DOTS_AREA / len(label_N), *MAP_DOT_SIZES)
     colours = matplotlib.colormaps['tab10' if few else 'turbo']
-    for k, value in enumerate(values.tolist()):
+    for k, value in enumerate(values):
         style = {'s': size, 'c': [colours(k if few else k / len(values))], 'linewidths': 0.8}
-        trained = (index_N == k) & ~representation.tested_N
-        tested = (index_N == k) & representation.tested_N
+        trained = (label_N == value) & ~representation.tested_N
+        tested = (label_N == value) & representation.tested_N
         axes.scatter(
             *representation.position_Nx2[trained].T, marker='o', label=_legend_label(value), **style
         )

@@ -222,7 +222,12 @@ def _next_step(facts: Facts, verdict: str | None) -> list[str]:
     inert = ''
     if count:
         inert = f'{count} of {pluralize(runs, "run")} are inert (nearly all leakage is left). '
-    return [f'{inert}Next: {facts.hint}.', *_lam_sentences(facts.hint)]
+    lam_sentences = _lam_sentences(facts.hint)
+    if facts.short_training:
+        next_step = f'{inert}Next: train for more epochs, and only then: {facts.hint}.'
+    else:
+        next_step = f'{inert}Next: {facts.hint}.'
+    return [*lam_sentences, next_step]
 
 
 def _lam_sentences(hint: str) -> list[str]:

@@ -29,15 +29,15 @@ OTHER_FIGURES = {
     'f1': 'F1',
     'pearson': 'Pearson',
     'rmse': 'RMSE',
-    'vote_kl': 'KL to votes',
+    'vote_kl': 'KL(votes ‖ posterior)',
 }
 PEARSON_RMSE_NOTE = (
     "Pearson: Pearson's correlation. RMSE: root of the mean squared error, on the scale from -1 to "
     '1.'
 )
 VOTE_KL_NOTE = (
-    'KL to votes: the Kullback-Leibler divergence KL(votes ‖ posteriors), in nats, '
-    'mean over utterances with votes.'
+    "KL(votes ‖ posterior): the Kullback-Leibler divergence from the raters' votes to the "
+    'posterior, in nats, mean over utterances with votes; 0 is perfect.'
 )
 # With fewer tested utterances, leakage is only a rough estimate: at a recall of 0.5 its standard
 # error is above 0.09.

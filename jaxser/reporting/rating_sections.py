@@ -21,6 +21,7 @@ from jaxser.reporting.html import Picture, Section, cells_table, html_figures, h
 from jaxser.reporting.sections import NO_COMPLETE_SETTING
 
 MEAN = 'mean'  # over the ratings
+MAX_SETTINGS = 10  # in the table of ratings; of more, the best and plain training are shown
 MAX_POINTS = 600  # in the figure; more would make the page large
 POINT_SIZE, POINT_OPACITY = 9.0, 0.4
 PNG_PANEL_WIDTH = 4.2  # inches
@@ -41,23 +42,33 @@ def ratings_section(analysis: SweepAnalysis) -> Section | None:
 
 
 def _rating_table(analysis: SweepAnalysis) -> Markup:
-    """Returns the figures of each rating, of the best setting and of plain training."""
+    """Returns the figures of each rating in every setting.
+
+    Of more than MAX_SETTINGS, only the best setting and plain training are shown.
+    """
     cells_by_row, highlighted = [], []
     differences = _differences_to_plain(analysis)
+    rows = [row for row in analysis.rows if row['ccc'] is not None]
+    if len(rows) > MAX_SETTINGS:
+        rows = list(analysis.compared_pair.values())
     for rating, difference in differences.items():
-        for title, row in analysis.compared_pair.items():
+        for row in rows:
+            title = analysis.setting_title(row)
             is_best = row is analysis.best_row
             if is_best:
                 highlighted.append(len(cells_by_row))
             figures = row if rating == MEAN else row['ratings'][rating]
             cells = _figure_cells(figures, difference if is_best else None)
             cells_by_row.append([('rating', rating), ('setting', title), *cells])
+    difference_note = 'vs plain: minus the CCC of plain training.' if analysis.plain_row else ''
+    highlight_note = 'Highlighted: the setting that this report is about.' if len(rows) > 1 else ''
     note = html_paragraph(
         'CCC: concordance correlation coefficient, 1 if predicted and rated values are equal, 0 by '
         'guessing.',
         PEARSON_RMSE_NOTE,
-        'Folds pooled, mean over seeds. 95 %: speakers are resampled. vs plain: minus the CCC of '
-        'plain training. Highlighted: the setting that this report is about.',
+        'Folds pooled, mean over seeds. 95 %: speakers are resampled.',
+        difference_note,
+        highlight_note,
     )
     return cells_table('Figures of each rating', cells_by_row, highlighted) + note
 

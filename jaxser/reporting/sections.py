@@ -64,11 +64,8 @@ def settings_section(analysis: SweepAnalysis) -> Section:
         'Leakage: recall of the strongest attacker, which is named.',
         _seen_sentence(analysis.rows),
         '95 %: intervals of the pooled figures that resample speakers.',
-        f'vs plain: minus the {analysis.measure.title} of plain training.',
         'Forgotten: see the section on leakage.' if _any_verdict(analysis.rows) else '',
-        'Highlighted: the setting that this report is about. It is the best on dev of those that',
-        'are compared with plain training.',
-        'p Holm: corrected for the number of rows that are compared.',
+        *_comparison_sentences(analysis),
     )
     for key in _curve_keys(analysis.results):
         pictures = []
@@ -93,6 +90,20 @@ def _measure_sentences(analysis: SweepAnalysis) -> list[str]:
         sentences.append(f'{PEARSON_RMSE_NOTE} Both are averaged over the ratings.')
     if any(row.get('vote_kl') is not None for row in analysis.rows):
         sentences.append(VOTE_KL_NOTE)
+    return sentences
+
+
+def _comparison_sentences(analysis: SweepAnalysis) -> list[str]:
+    """Returns what the columns and marks of a comparison are; none where nothing is compared."""
+    sentences = []
+    if analysis.compared_rows:
+        sentences.append(f'vs plain: minus the {analysis.measure.title} of plain training.')
+        sentences.append('p Holm: corrected for the number of rows that are compared.')
+    if len(analysis.rows) > 1:
+        highlighted = 'Highlighted: the setting that this report is about. It is the best on dev'
+        if analysis.compared_rows:
+            highlighted += ' of those that are compared with plain training'
+        sentences.append(f'{highlighted}.')
     return sentences
 
 

@@ -115,6 +115,7 @@ def _result_cells(results: dict, row: dict) -> list[tuple[str, str]]:
         (measure.title, format_number(row[key], '.3f')),
         ('95 %', _format_ends(row[f'{key}_ci95'], '.3f')),
         ('±', format_number(row[f'{key}_sd_seeds'], '.3f')),
+        *_other_measure_cells(results, row),
         ('by fold', format_number(row[f'{key}_folds'], '.3f')),
         *_other_cells(results, row),
         ('vs plain', format_number(row[f'delta_{key}'], '+.3f')),
@@ -129,18 +130,26 @@ def _result_cells(results: dict, row: dict) -> list[tuple[str, str]]:
     ]
 
 
+def _other_measure_cells(results: dict, row: dict) -> list[tuple[str, str]]:
+    """Returns the cells of the measure that is not the main one, with its interval."""
+    other = _other_measure(results)
+    if not other:
+        return []
+    return [
+        (other.title, format_number(row[other.key], '.3f')),
+        ('95 %', _format_ends(row[f'{other.key}_ci95'], '.3f')),
+    ]
+
+
 def _other_cells(results: dict, row: dict) -> list[tuple[str, str]]:
-    """Returns the cells of the figures besides the main measure."""
+    """Returns the cells of the figures that are neither UAR nor CCC."""
     cells = []
     if results['classes']:
         cells.append(('WA', format_number(row['wa'], '.3f')))
     if results.get('ratings'):
         cells.append(('Pearson', format_number(row['pearson'], '.3f')))
         cells.append(('RMSE', format_number(row['rmse'], '.3f')))
-    other = _other_measure(results)
-    if other:
-        cells.append((other.title, format_number(row[other.key], '.3f')))
-    cells.append(('KL to\nvotes', format_number(row.get('vote_kl'), '.3f')))
+    cells.append(('KL(votes ‖\nposterior)', format_number(row.get('vote_kl'), '.3f')))
     return cells
 
 

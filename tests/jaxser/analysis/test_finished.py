@@ -44,7 +44,7 @@ def test_a_negative_coefficient_is_best_only_if_there_is_no_other(
 
 
 def test_a_single_swept_method_is_that_of_the_runs(tmp_path):
-    """It is in no label, and config.method may be another one, as with --config.sweep.method=erm."""
+    """It is in no label, and config.method may be another: --config.sweep.method=erm."""
     path = tmp_path / 'w'
     finished_sweeps.write_sweep(path, (0.0,), probed=False)
     results = json.loads((path / 'results.json').read_text())

@@ -275,6 +275,10 @@ def test_the_cards_say_when_training_on_ratings_was_short(tmp_path):
     for run in analysis.runs:
         run['epoch'] = 3
     assert 'and dev CCC was still rising' in cards.short_training_note(analysis)
+    analysis.plain_row['ccc'] = 0.3
+    assert 'and dev CCC was still rising' in cards.short_training_note(analysis)
+    analysis.complete_runs(analysis.plain_row)[0]['epoch'] = 2
+    assert cards.short_training_note(analysis) == '', 'one run may have its best epoch by chance'
 
 
 def test_the_audit_knows_a_rating_in_thirds(tmp_path):
