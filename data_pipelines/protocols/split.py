@@ -105,8 +105,7 @@ def keep_labelled(
         counts = ', '.join(f'{n} {reason}' for reason, n in left_out.items())
         raise UserError(
             f'No utterance has a class in the label space {label_space!r}: {counts}. '
-            f'{_advise_on_ratings(utterances.rating_NxA[own_rows])}'
-            'Choose another --config.data.labels.'
+            f'{_advise_on_labels(utterances.rating_NxA[own_rows])}'
         )
     keep_N = identity_N | (class_N != '')
     if soft_labels:
@@ -121,14 +120,15 @@ def keep_labelled(
     return labelled, dict(left_out)
 
 
-def _advise_on_ratings(rating_NxA: np.ndarray) -> str:
-    """Returns how to train on the ratings in place of classes; '' if there are none."""
+def _advise_on_labels(rating_NxA: np.ndarray) -> str:
+    """Returns what to do if no utterance has a class: use the ratings, or another label space."""
     rated = _rated_together(rating_NxA)
     if not rated:
-        return ''
+        return 'Choose another --config.data.labels.'
     return (
         f'The utterances have ratings. To train on these: --config.task=ratings '
-        f'--config.data.ratings={",".join(rated)}. To train on classes: '
+        f'--config.data.ratings={",".join(rated)}. '
+        'For classes, choose another --config.data.labels.'
     )
 
 
