@@ -66,7 +66,7 @@ def test_a_sweep_is_read_from_its_own_first_table():
 def test_a_table_of_ratings_is_refused():
     """Differences in CCC and in UAR do not belong in one table."""
     table = TABLE.replace('UAR', 'CCC')
-    with pytest.raises(ValueError, match='no column UAR, but method, chosen, CCC .pooled.'):
+    with pytest.raises(ValueError, match=r'no column UAR, but method, chosen, CCC .pooled.'):
         overview.read_sweep(table, 'mine')
 
 

@@ -55,7 +55,8 @@ class Case:
 
     def __init__(self, name: str, domain: str = 'speaker', sizes: Sizes = SIZES, **keys):
         """`keys` are those of the configuration that only this method reads."""
-        config = ConfigDict({'domain': domain, 'domain_hidden': 3, 'speaker_norm': 'tap', **keys})
+        common = {'domain': domain, 'domain_hidden': 3, 'speaker_norm': 'tap', 'train': {}}
+        config = ConfigDict(common | keys)
         self.method = load_plugin('methods', name).make(config, ENCODER, sizes)
         encoder, batch_stats = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))

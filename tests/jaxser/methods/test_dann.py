@@ -61,7 +61,9 @@ class Case:
 
     def __init__(self, domain: str):
         self.domain = domain
-        self.method = dann.make(ConfigDict({'domain': domain, 'domain_hidden': 7}), ENCODER, SIZES)
+        self.method = dann.make(
+            ConfigDict({'domain': domain, 'domain_hidden': 7, 'train': {}}), ENCODER, SIZES
+        )
         encoder, _ = ENCODER.init(jax.random.PRNGKey(0), None)
         heads, extra = quick(self.method.init)(jax.random.PRNGKey(1), jnp.zeros((1, D)))
         self.params = {'encoder': encoder, **heads}
@@ -207,7 +209,9 @@ def test_reversed_over_task_is_the_ratio_of_the_gradients_at_z(case):
 
 def test_the_emotion_head_is_initialised_as_in_plain_training(case):
     """The same key gives the same head, so that lam = 0 is plain training to the bit."""
-    plain, _ = erm.make(ConfigDict(), ENCODER, SIZES).init(jax.random.PRNGKey(1), jnp.zeros((1, D)))
+    plain, _ = erm.make(ConfigDict({'train': {}}), ENCODER, SIZES).init(
+        jax.random.PRNGKey(1), jnp.zeros((1, D))
+    )
     chex.assert_trees_all_equal(plain['emotion'], case.params['emotion'])
 
 

@@ -191,7 +191,14 @@ def test_z_that_is_not_finite_is_not_fitted(case):
 def test_training_equals_erm_and_does_not_change_the_eraser():
     """To the bit, after five steps with weight decay from an eraser that is not 0."""
     config = ConfigDict(
-        {'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
+        {
+            'domain': 'speaker',
+            'domain_hidden': 3,
+            'train': {},
+            'warmup': 0.1,
+            'clip': 5.0,
+            'optimizer': 'adamw',
+        }
     )
     hyper = {'lr': 0.1, 'weight_decay': 0.5, 'time_mask': 0.1, 'band_mask': 0.1}
     hyper = {k: np.float32(x) for k, x in hyper.items()} | {

@@ -140,7 +140,14 @@ def test_training_is_that_of_erm_on_projected_features(fitted):
     """After five steps with weight decay; the projection gets no step and does not change."""
     _, params = fitted
     config = ConfigDict(
-        {'domain': 'speaker', 'domain_hidden': 3, 'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'}
+        {
+            'domain': 'speaker',
+            'domain_hidden': 3,
+            'train': {},
+            'warmup': 0.1,
+            'clip': 5.0,
+            'optimizer': 'adamw',
+        }
     )
     hyper = {'lr': 0.1, 'weight_decay': 0.5, 'time_mask': 0.0, 'band_mask': 0.0}
     hyper = {key: np.float32(x) for key, x in hyper.items()}

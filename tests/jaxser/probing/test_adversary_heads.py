@@ -20,7 +20,9 @@ SPEAKER_N = np.resize([0, 1, 3], N)
 
 def make_method_and_heads(name: str) -> tuple[Method, dict]:
     """Returns a method and its heads, whose last layer is zero: they guess."""
-    config = ConfigDict({'domain': 'speaker', 'domain_hidden': 16, 'speaker_norm': 'tap'})
+    config = ConfigDict(
+        {'domain': 'speaker', 'domain_hidden': 16, 'speaker_norm': 'tap', 'train': {}}
+    )
     method = plugins.load_plugin('methods', name).make(config, Encoder(None, None), SIZES)
     heads = method.init(jax.random.PRNGKey(0), np.zeros((1, D), np.float32))[0]['speaker']
 
@@ -128,7 +130,9 @@ def test_methods_without_heads_and_folds_without_domains_have_no_losses(two_runs
     task, group, representations = two_runs
     method, heads = make_method_and_heads('dann')
     params = stack_twice(heads)
-    plain = plugins.load_plugin('methods', 'erm').make(ConfigDict(), Encoder(None, None), SIZES)
+    plain = plugins.load_plugin('methods', 'erm').make(
+        ConfigDict({'train': {}}), Encoder(None, None), SIZES
+    )
     trainer = SimpleNamespace(method=plain, task=task)
     assert adversary_heads.refit_heads(trainer, group, params, representations) == [None, None]
     task.subset_folds = [SimpleNamespace(domain_rows=np.array([99]), train=np.arange(3))] * 2

@@ -60,7 +60,7 @@ def make_hyper(seed: int = 0, fold: int = 0, lr: float = 0.1, mask: float = 0.0)
 
 def make_method(**changes) -> Method:
     """Returns plain training with some functions replaced."""
-    return erm.make(ConfigDict(), ENCODER, SIZES)._replace(**changes)
+    return erm.make(ConfigDict({'train': {}}), ENCODER, SIZES)._replace(**changes)
 
 
 @pytest.fixture(scope='module')
