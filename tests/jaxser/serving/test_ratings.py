@@ -147,6 +147,7 @@ print(json.dumps({name: array.numpy().tolist() for name, array in outputs.items(
 """
 
 
+@pytest.mark.slow
 def test_the_signature_of_the_saved_model_names_posterior_and_ratings(tmp_path):
     pytest.importorskip('tensorflow')
     model = make_model('emotion+ratings')[1]

@@ -124,12 +124,14 @@ def test_resuming_changes_no_bit(data, plain, tmp_path, monkeypatch):
         assert (tmp_path / name).read_bytes() == (plain / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_pmap_predicts_the_same(data, plain, tmp_path):
     """To 1e-6."""
     sweep(data, tmp_path, parallel='pmap')
     np.testing.assert_allclose(rating_columns(tmp_path), rating_columns(plain), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_both_tasks_at_once_train_the_emotions_as_alone_if_ratings_have_no_weight(data, tmp_path):
     """To 1e-6 on posteriors; both heads are in the results."""
     both = {'task': 'emotion+ratings', 'train.rating_weight': 0.0, 'method': 'erm'}

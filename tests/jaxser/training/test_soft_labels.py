@@ -88,6 +88,7 @@ def soft(voted, once) -> Path:
     return once('soft', lambda path: sweep(voted, path, **SOFT))
 
 
+@pytest.mark.slow
 def test_one_vote_for_each_class_trains_as_the_classes_do(agreed, tmp_path):
     """To 1e-6 on posteriors and losses: XLA may compile the two losses to other roundings."""
     sweep(agreed, tmp_path / 'hard')
@@ -146,6 +147,7 @@ def test_a_resumed_sweep_drops_the_same_votes(soft, voted, tmp_path, monkeypatch
         assert (tmp_path / name).read_bytes() == (soft / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_votes_and_ratings_train_together(voted, tmp_path):
     folder = shutil.copytree(voted, tmp_path / 'data')
     file = npz.npz_path(folder, 'folder', LogMel())
@@ -226,7 +228,9 @@ def plain_params():
     return params
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize(
+    'name', [n if n == 'dann' else pytest.param(n, marks=pytest.mark.slow) for n in METHODS]
+)
 def test_a_vmapped_run_equals_that_run_by_itself_and_lam_0_is_plain_training(name):
     """With annotator dropout."""
     config = make_config(name)
