@@ -126,7 +126,7 @@ def test_the_divergence_from_votes_is_explained_where_it_is_shown(tmp_path, caps
     terminal.print_results(RESULTS | {'summary': rows}, tmp_path)
     printed = ' '.join(capsys.readouterr().out.split())
     assert '0.250' in printed
-    assert 'KL(votes ‖ posteriors), in nats' in printed
+    assert 'KL(votes ‖ posterior)' in printed
 
 
 def test_a_sweep_on_synthetic_speech_is_marked(tmp_path, capsys):
