@@ -77,7 +77,7 @@ def read_demographics(path: Path) -> dict[str, str]:
 
 
 def read_responses(path: Path) -> dict[str, dict[str, int]]:
-    """Returns the votes by clip of the raters who heard the voice alone.
+    """Returns, by clip, the votes of the raters who were given the voice alone.
 
     Without the file there are none, which is printed. UserError if it has another form.
     """

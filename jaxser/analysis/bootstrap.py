@@ -37,8 +37,8 @@ DRAWS = 2000
 # many comparisons.
 RARE_DRAWS = 50_000
 RARE_COUNT = 10
-# Draws are processed in blocks of so many weights: what is computed of a block stays in the cache
-# of the processor.
+# Number of weights (draws x speakers) that are processed at a time. The arrays of a block of this
+# size fit into the cache of the processor.
 BLOCK_SIZE = 50_000
 CONFIDENCE_LEVEL = 0.95
 MIN_SPEAKERS = 6  # with fewer speakers there are no intervals

@@ -464,7 +464,7 @@ def test_speaker_sentence_folds_test_unseen_speakers_with_unseen_sentences(folds
 
 
 def test_unknown_speakers_train_on_untested_sentences_only():
-    """They may be the tested ones, and their tested sentences would be heard in training."""
+    """They may be the tested speakers, whose tested sentences must not be in training."""
     utterances = make_spoken_sentences(speakers=6, sentences=3)
     unknown = np.flatnonzero(utterances.text['speaker'] == 's05')
     utterances.text['speaker'][unknown] = ''
