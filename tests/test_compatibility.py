@@ -194,7 +194,7 @@ def test_an_interrupted_sweep_is_resumed(old):
     np.testing.assert_array_equal(now.argmax(1), was.argmax(1))
     np.testing.assert_allclose(now, was, atol=1e-5, rtol=0)
     now, was = results(old / 'interrupted'), results(old / 'finished')
-    assert now.keys() - was.keys() == {'steps'}
+    assert now.keys() - was.keys() == {'steps', 'task', 'ratings'}
     # What the earlier version did not measure. The data of the fixture have no facts of the audio.
     assert {row['feature'] for row in now['audit'].pop('shortcuts')} == {'length'}
     assert {'sentence', 'codec', 'level'} <= now['audit'].pop('unmeasured').keys()
