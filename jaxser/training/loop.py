@@ -25,6 +25,10 @@ from jaxser.workdir import Workdir
 # The longest time of one dispatch in seconds, during which the progress bar does not move.
 TARGET_DISPATCH_SECONDS = 20.0
 
+# The time of the steps by which the time of an epoch is forecast, and their largest number.
+MEASURED_SECONDS = 0.1
+MAX_MEASURED_STEPS = 64
+
 
 @dataclasses.dataclass
 class Session:
@@ -372,20 +376,39 @@ def _fit_runs(group: Group, params, fit_run: Callable[[int, dict], dict]):
 
 
 def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
-    """Returns the forecast seconds of an epoch, from dispatches of one step and of no step.
+    """Returns the forecast seconds of an epoch, from dispatches of no step and of several.
 
     The steps train a copy of the state, which `memory.bytes_outside_program` counts.
     """
     step_S = np.arange(trainer.steps_per_chunk)
-    seconds = []
-    for steps in (0, 1, 0, 1):  # the first two may compile, or touch memory for the first time
+
+    def dispatch(steps: int) -> float:
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         start = time.perf_counter()
         end_state = trainer.train_chunk(copy, trainer.shared, batch, step_S < steps, hyper)
         jax.block_until_ready(end_state)
-        seconds.append(time.perf_counter() - start)
-    _, _, dispatch_seconds, step_and_dispatch_seconds = seconds
+        return time.perf_counter() - start
+
+    for steps in (0, 1):  # may compile, or touch memory for the first time
+        dispatch(steps)
+    dispatch_seconds = dispatch(0)
+    step_seconds = measure_step_seconds(dispatch, dispatch_seconds, len(step_S))
     steps_per_epoch = trainer.task.steps_per_epoch
     dispatches = steps_per_epoch / trainer.steps_per_chunk
-    step_seconds = step_and_dispatch_seconds - dispatch_seconds
     return steps_per_epoch * step_seconds + dispatch_seconds * dispatches
+
+
+def measure_step_seconds(
+    dispatch: Callable[[int], float], dispatch_seconds: float, most_steps: int
+) -> float:
+    """Returns the seconds of a step; `dispatch(steps)` returns those of a dispatch of steps.
+
+    `dispatch_seconds` are those of a dispatch without a step. A single short step may seem to take
+    less than none, so that several of them are measured.
+    """
+    seconds = dispatch(1) - dispatch_seconds
+    enough = min(MAX_MEASURED_STEPS, most_steps, MEASURED_SECONDS / max(seconds, 1e-6))
+    steps = distributed.broadcast_from_main(max(1, int(enough)))
+    if steps > 1:
+        seconds = dispatch(steps) - dispatch_seconds
+    return max(seconds, 0.0) / steps

@@ -238,12 +238,22 @@ def print_forecast(trainer, group, seconds: float, epoch: int, start_time: float
     epoch_seconds = seconds * (1 + SCORING_COST * scored_frames / trained_frames)
     later_groups = len(trainer.groups) - 1 - trainer.groups.index(group)
     epochs_left = config.train.epochs * (1 + later_groups) - epoch
-    left = timedelta(seconds=round(epoch_seconds * epochs_left))
     runs = f'{pluralize(len(trainer.runs), "run")}{trainer.program_note}'
     distributed.log(
-        f'First step {time.time() - start_time:.0f} s after the start. '
-        f'Forecast for training {runs}: {left} (h:mm:ss), {epoch_seconds:.1f} s for each epoch.'
+        f'First step {time.time() - start_time:.0f} s after the start.'
+        f'{describe_forecast(runs, epoch_seconds, epochs_left)}'
     )
+
+
+def describe_forecast(runs: str, epoch_seconds: float, epochs_left: int) -> str:
+    """Returns the forecast of training as a sentence; '' if no epoch is left.
+
+    `runs` says how many runs there are.
+    """
+    if epochs_left <= 0:
+        return ''
+    left = timedelta(seconds=round(epoch_seconds * epochs_left))
+    return f' Forecast for training {runs}: {left} (h:mm:ss), {epoch_seconds:.1f} s for each epoch.'
 
 
 def print_profile_path(folder) -> None:

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from jaxser.training.loop import measure_step_seconds
 from jaxser.training.monitoring import (
     AdversaryAlarms,
     describe_counts,
+    describe_forecast,
     describe_predicted,
     domain_entropies,
 )
@@ -102,3 +104,30 @@ def test_the_plan_counts_the_swept_values():
         runs += [{'method': method, 'lam': lam, 'seed': 0} for lam in (0.0, 3.0)]
     task = SimpleNamespace(folds=[None] * 10, label_keys=['method', 'lam', 'seed'], runs=runs)
     assert describe_counts(task) == '10 folds, 2 methods, 2 lam'
+
+
+def test_the_forecast_is_that_of_the_epochs_that_are_left():
+    """Nothing is said where nothing is left, as after the last epoch."""
+    text = describe_forecast('2 runs', 61.0, 3)
+    assert text == ' Forecast for training 2 runs: 0:03:03 (h:mm:ss), 61.0 s for each epoch.'
+    assert describe_forecast('2 runs', 61.0, 0) == ''
+    assert describe_forecast('2 runs', 61.0, -1) == ''
+
+
+def test_a_step_never_takes_less_than_no_time():
+    """Short steps are measured together; a long one alone. The clock is noisy."""
+    measured = []
+
+    def dispatch(steps: int) -> float:
+        measured.append(steps)
+        return steps * seconds + next(noise)
+
+    seconds, noise = 0.001, iter([-0.003, 0.0])
+    assert measure_step_seconds(dispatch, 0.0, 1_000) == pytest.approx(0.001)
+    assert measured == [1, 64]
+    noise = iter([0.0, -1.0])
+    assert measure_step_seconds(dispatch, 0.0, 5) == 0.0
+    assert measured[2:] == [1, 5]
+    seconds, noise = 2.0, iter([0.0])
+    assert measure_step_seconds(dispatch, 0.5, 1_000) == 1.5
+    assert measured[4:] == [1]
