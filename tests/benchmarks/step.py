@@ -19,7 +19,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -165,6 +164,7 @@ class Sweep:
 
     def __init__(self, options, runs: int):
         import jax
+        from ml_collections import ConfigDict
 
         from jaxser.features import SharedArrays
         from jaxser.interfaces import Sizes
@@ -173,11 +173,14 @@ class Sweep:
         from jaxser.training import parallel, step
 
         sizes = network_sizes(options)
-        method_config = SimpleNamespace(domain='speaker', domain_hidden=sizes.pop('domain_hidden'))
+        domain_hidden = sizes.pop('domain_hidden')
+        method_config = ConfigDict(
+            {'domain': 'speaker', 'domain_hidden': domain_hidden, 'train': TRAIN}
+        )
         data_sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
-        encoder = tdnn_lstm.make(SimpleNamespace(**sizes, batch_norm='joint'))
+        encoder = tdnn_lstm.make(ConfigDict({**sizes, 'batch_norm': 'joint'}))
         method = dann.make(method_config, encoder, data_sizes)
-        one_run = step.make_step(encoder, method, data_sizes, SimpleNamespace(**TRAIN))
+        one_run = step.make_step(encoder, method, data_sizes, ConfigDict(TRAIN))
         layout = parallel.Layout(runs, data_devices=options.data_devices)
         self.programs = parallel.compile_step(one_run, layout, options.frames)
         self.block = jax.block_until_ready
