@@ -1,4 +1,7 @@
-"""Reads TFRecord shards: the columns of all utterances at once, and features in any order."""
+"""Reads TFRecord shards: the columns of all utterances at once, and features in any order.
+
+TensorFlow is imported only where features are streamed.
+"""
 
 import collections
 import contextlib
@@ -7,10 +10,12 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from data_pipelines.errors import UserError
+from data_pipelines.storage import tfrecord
 from data_pipelines.storage.schema import (
     AUDIO_FACTS,
     LATER_TEXT_COLUMNS,
@@ -19,21 +24,21 @@ from data_pipelines.storage.schema import (
     TFDS_SPLIT,
     Utterances,
     import_tensorflow,
-    import_tfds,
 )
 
 FEATURES_KEY = 'mel_TxM'
 
-# Columns computed from the audio that are read into memory; the features are not.
-AUDIO_COLUMNS = ('frames', 'mean_M', 'variance_M', 'sha256', 'signature_S')
+LOADED_TEXTS = (*TEXT_COLUMNS, *LATER_TEXT_COLUMNS, 'sha256')
+LOADED_NUMBERS = (*RATING_COLUMNS, *AUDIO_FACTS)
+LOADED_VECTORS = ('mean_M', 'variance_M')
 
-LOADED_COLUMNS = (*TEXT_COLUMNS, *RATING_COLUMNS, *AUDIO_COLUMNS)
+# Columns that data sets of earlier versions lack.
+LATER_COLUMNS = {*LATER_TEXT_COLUMNS, *AUDIO_FACTS}
 
-DESCRIPTION_FILES = ('dataset_info.json', 'features.json')
+ALL_COLUMNS = {*LOADED_TEXTS, *LOADED_NUMBERS, *LOADED_VECTORS, 'frames', 'signature_S'}
 
-# A TFRecord is the length of its data and a checksum, the data, and their checksum.
-TFRECORD_HEADER_BYTES = 12
-TFRECORD_FOOTER_BYTES = 4
+INFO_FILE = 'dataset_info.json'
+FEATURES_FILE = 'features.json'
 
 FLOAT16_BYTES = 2
 
@@ -41,33 +46,52 @@ MAX_ERROR_CHARACTERS = 200
 
 PARALLEL_CALLS = 2  # of tf.data's maps
 
-COLUMN_BATCH_SIZE = 256  # records read at once
+
+class Description(NamedTuple):
+    """What TFDS has written about a data set."""
+
+    files: list[str]
+    count: int  # of utterances
+    columns: set[str]
 
 
-def _read_dataset_info(folder: Path):
+def _read_description(folder: Path) -> Description:
     """Returns TFDS's description of the data set; UserError if it is missing or damaged."""
-    tfds = import_tfds()
-
-    for name in DESCRIPTION_FILES:
+    contents = {}
+    for name in (INFO_FILE, FEATURES_FILE):
         try:
-            json.loads((folder / name).read_text())
+            contents[name] = json.loads((folder / name).read_text())
         except (OSError, ValueError) as error:
             raise _damaged_file_error(folder / name, error) from None
-    files = f'{folder}/{" or ".join(DESCRIPTION_FILES)}'
     try:
-        info = tfds.builder_from_directory(folder).info
-        is_empty = not info.splits[TFDS_SPLIT].filepaths or not info.splits[TFDS_SPLIT].num_examples
-        missing_columns = {FEATURES_KEY, *LOADED_COLUMNS} - set(info.features)
-    except Exception as error:  # TFDS fails in many ways where the JSON describes something else
+        columns = set(contents[FEATURES_FILE]['featuresDict']['features'])
+        description = _parse_info(folder, contents[INFO_FILE], columns)
+        missing = {FEATURES_KEY, *ALL_COLUMNS} - LATER_COLUMNS - columns
+        if missing or not description.count:
+            raise ValueError('not written by data_pipelines.prepare')
+    except (LookupError, TypeError, ValueError) as error:
+        files = f'{folder}/{INFO_FILE} or {FEATURES_FILE}'
         raise _damaged_file_error(files, error) from None
-    if is_empty or missing_columns:
-        raise _damaged_file_error(files, ValueError('not written by data_pipelines.prepare'))
-    return info
+    return description
+
+
+def _parse_info(folder: Path, info: dict, columns: set[str]) -> Description:
+    (split,) = [split for split in info['splits'] if split['name'] == TFDS_SPLIT]
+    counts = [int(count) for count in split['shardLengths']]
+    files = []
+    for index in range(len(counts)):
+        name = split['filepathTemplate'].format(
+            DATASET=info['name'],
+            SPLIT=TFDS_SPLIT,
+            FILEFORMAT=info['fileFormat'],
+            SHARD_X_OF_Y=f'{index:05}-of-{len(counts):05}',
+        )
+        files.append(str(folder / name))
+    return Description(files, sum(counts), columns)
 
 
 def _damaged_file_error(file: str | Path, error: Exception) -> UserError:
-    message = str(error).rpartition('}} ')[2]  # TensorFlow begins with the names of its nodes
-    lines = f'{type(error).__name__}: {message}'.splitlines()
+    lines = f'{type(error).__name__}: {error}'.splitlines()
     cause = lines[0][:MAX_ERROR_CHARACTERS]
     return UserError(
         f'{file} is damaged or missing ({cause}). '
@@ -80,106 +104,88 @@ def read_columns(folder: Path) -> Utterances:
 
     UserError with the name of the first file that is damaged or missing.
     """
-    info = _read_dataset_info(folder)
-    expected_count = info.splits[TFDS_SPLIT].num_examples
-    files = [str(path) for path in info.splits[TFDS_SPLIT].filepaths]
-    shards = [_read_shard(file, index, info.features) for index, file in enumerate(files)]
-    columns = _concatenate_columns(shards)
+    description = _read_description(folder)
+    files = description.files
+    parts = [_read_shard(file, n, description.columns) for n, file in enumerate(files)]
+    columns = {}
+    for key in parts[0]:
+        columns[key] = np.concatenate([part[key] for part in parts])
     count = len(columns['frames'])
-    if count != expected_count:
+    if count != description.count:
         raise UserError(
-            f'{folder} contains {count} utterances, but its dataset_info.json says '
-            f'{expected_count}. Remove it and prepare the corpus again.'
+            f'{folder} contains {count} utterances, but its {INFO_FILE} says '
+            f'{description.count}. Remove it and prepare the corpus again.'
         )
-    text = {}
-    for key in (*TEXT_COLUMNS, *LATER_TEXT_COLUMNS, 'sha256'):
-        text[key] = np.char.decode(columns[key].astype(bytes), 'utf-8')
+    ratings = [columns[key].astype(np.float32) for key in RATING_COLUMNS]
     return Utterances(
-        text,
-        rating_NxA=np.stack([columns[key] for key in RATING_COLUMNS], axis=1),
+        {key: columns[key] for key in LOADED_TEXTS},
+        rating_NxA=np.stack(ratings, axis=1),
         frames_N=columns['frames'].astype(np.int32),
         mean_NxM=columns['mean_M'],
         variance_NxM=columns['variance_M'],
         signature_NxS=columns['signature_S'],
         file_N=columns['file'],
-        offset_N=columns['offset'].astype(np.int64),
-        length_N=columns['length'].astype(np.int64),
+        offset_N=columns['offset'],
+        length_N=columns['length'],
         files=files,
-        audio_facts_NxF=np.stack([columns[key] for key in AUDIO_FACTS], axis=1).astype(float),
+        audio_facts_NxF=np.stack([columns[key] for key in AUDIO_FACTS], axis=1),
     )
 
 
-def _read_shard(file: str, index: int, features) -> dict[str, np.ndarray]:
+def _read_shard(file: str, index: int, columns: set[str]) -> dict[str, np.ndarray]:
     """Returns the columns of one shard, with the position of each record: file, offset, length."""
-    tf = import_tensorflow()
-
-    def parse(record):
-        example = features.deserialize_example(record)
-        row = {key: example[key] for key in LOADED_COLUMNS}
-        # Data sets of earlier versions lack some of these.
-        for key in LATER_TEXT_COLUMNS:
-            row[key] = example.get(key, '')
-        for key in AUDIO_FACTS:
-            row[key] = example.get(key, math.nan)
-        row['length'] = tf.strings.length(record)
-        return row
-
+    rows = []
     try:
-        records = tf.data.TFRecordDataset(file).map(parse, num_parallel_calls=PARALLEL_CALLS)
-        batches = list(records.batch(COLUMN_BATCH_SIZE).as_numpy_iterator())
-    except tf.errors.OpError as error:
+        for offset, data in tfrecord.read_records(file):
+            row = _read_row(tfrecord.parse_example(data), columns)
+            rows.append(row | {'file': index, 'offset': offset, 'length': len(data)})
+        if not rows:
+            raise EOFError('it contains no utterance')
+        return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    except (OSError, EOFError, ValueError) as error:
         raise _damaged_file_error(file, error) from None
-    if not batches:
-        raise _damaged_file_error(file, EOFError('it contains no utterance'))
-    columns = _concatenate_columns(batches)
-    record_sizes = columns['length'] + TFRECORD_HEADER_BYTES + TFRECORD_FOOTER_BYTES
-    record_ends = np.cumsum(record_sizes)
-    record_starts = np.concatenate([[0], record_ends[:-1]])
-    columns['offset'] = record_starts + TFRECORD_HEADER_BYTES
-    columns['file'] = np.full(len(record_ends), index)
-    return columns
 
 
-def _concatenate_columns(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    columns = {}
-    for key in parts[0]:
-        columns[key] = np.concatenate([part[key] for part in parts])
-    return columns
+def _read_row(example, columns: set[str]) -> dict:
+    """Returns the columns of one utterance; what an earlier version has not stored is '' or NaN."""
+    row = {}
+    for key in LOADED_TEXTS:
+        row[key] = _single_value(example[key].bytes_list, key).decode() if key in columns else ''
+    for key in LOADED_NUMBERS:
+        row[key] = _single_value(example[key].float_list, key) if key in columns else math.nan
+    for key in LOADED_VECTORS:
+        row[key] = np.array(example[key].float_list.value, np.float32)
+    row['frames'] = _single_value(example['frames'].int64_list, 'frames')
+    signature = _single_value(example['signature_S'].bytes_list, 'signature_S')
+    row['signature_S'] = np.frombuffer(signature, np.float16)
+    return row
+
+
+def _single_value(values, key: str):
+    """Returns the only value of a list of an example; ValueError if it has not one value."""
+    if len(values.value) != 1:
+        raise ValueError(f'a record has no {key}, or several')
+    return values.value[0]
 
 
 def read_feature_bytes(utterances: Utterances, rows: np.ndarray, file: str) -> Iterator[bytes]:
     """Yields the bytes of the features of some utterances of one shard.
 
-    UserError if the shard has changed since its columns were read.
+    UserError if the shard is damaged, or has changed since its columns were read.
     """
-    from google.protobuf.message import DecodeError
-
-    tf = import_tensorflow()
     size_N = FLOAT16_BYTES * utterances.bands * utterances.frames_N
     try:
         with open(file, 'rb') as shard:
             for row in rows:
                 offset, length = utterances.offset_N[row], utterances.length_N[row]
-                record = _read_tfrecord(shard.fileno(), offset, length)
-                example = tf.train.Example.FromString(record)
-                (content,) = example.features.feature[FEATURES_KEY].bytes_list.value
+                record = tfrecord.read_record(shard.fileno(), offset, length)
+                example = tfrecord.parse_example(record)
+                content = _single_value(example[FEATURES_KEY].bytes_list, FEATURES_KEY)
                 if len(content) != size_N[row]:
                     raise ValueError(f'{len(content)} bytes of features, expected {size_N[row]}')
                 yield content
-    except (OSError, ValueError, DecodeError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged_file_error(file, error) from None
-
-
-def _read_tfrecord(shard: int, offset: int, length: int) -> bytes:
-    """Returns the data of one record of an open shard; ValueError if it has another length.
-
-    `shard` is a file descriptor; `offset` and `length` are those of the data.
-    """
-    record = os.pread(shard, length + TFRECORD_HEADER_BYTES, offset - TFRECORD_HEADER_BYTES)
-    stored_length = int.from_bytes(record[:8], 'little')
-    if len(record) < length + TFRECORD_HEADER_BYTES or stored_length != length:
-        raise ValueError('it has changed since its columns were read')
-    return record[TFRECORD_HEADER_BYTES:]
 
 
 def decode_features(content: bytes, bands: int) -> np.ndarray:
@@ -194,8 +200,7 @@ def stream_features(
 
     A batch is (row_..., start_..., T): which utterances, from which frame, and how many frames,
     padded with zeros; row -1 is all padding. UserError with the name of a shard that was damaged
-    since its columns were read. A bit that flips within the features is noticed only when the
-    columns are read again.
+    since its columns were read: the checksum of every record is compared.
     """
     tf = import_tensorflow()
     frame_bytes = FLOAT16_BYTES * utterances.bands
@@ -254,7 +259,7 @@ def _make_batch_loader(utterances: Utterances, descriptors: list[int]):
             return b''
         shard = descriptors[utterances.file_N[row]]
         try:
-            return _read_tfrecord(shard, utterances.offset_N[row], utterances.length_N[row])
+            return tfrecord.read_record(shard, utterances.offset_N[row], utterances.length_N[row])
         except (OSError, ValueError):
             # An exception here would make TensorFlow print a stack trace. The check of sizes below
             # finds an empty record.
