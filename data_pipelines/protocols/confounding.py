@@ -77,14 +77,32 @@ def chance_information(x_N: np.ndarray, y_N: np.ndarray) -> float:
     This is the adjustment for chance of Vinh, Epps, Bailey (2010), Information theoretic measures
     for clusterings comparison, JMLR 11.
     """
-    if not len(x_N):
-        return 0.0
-    # Imported here: it takes most of a second, and commands without an audit do not need it.
-    from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
+    N = len(x_N)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, N + 1)))])
+    nats = 0.0
+    for x_count, x_values in _count_sizes(x_N):
+        for y_count, y_values in _count_sizes(y_N):
+            # The number of rows with both values has a hypergeometric distribution.
+            both = np.arange(max(1, x_count + y_count - N), min(x_count, y_count) + 1)
+            log_probability = (
+                log_factorial[[x_count, y_count, N - x_count, N - y_count]].sum()
+                - log_factorial[N]
+                - log_factorial[both]
+                - log_factorial[x_count - both]
+                - log_factorial[y_count - both]
+                - log_factorial[N - x_count - y_count + both]
+            )
+            information = both / N * np.log(N * both / (x_count * y_count))
+            expected = (np.exp(log_probability) * information).sum()
+            nats += x_values * y_values * float(expected)
+    return max(0.0, nats / math.log(2))
 
-    counts = contingency_matrix(x_N, y_N, sparse=True)
-    nats = expected_mutual_information(counts, len(x_N))
-    return max(0.0, float(nats) / math.log(2))
+
+def _count_sizes(x_N: np.ndarray) -> list[tuple[int, int]]:
+    """Returns (rows of a value, number of such values), for values that occur."""
+    count = np.bincount(x_N)
+    sizes, values = np.unique(count[count > 0], return_counts=True)
+    return list(zip(sizes.tolist(), values.tolist()))
 
 
 def mutual_information(x_N: np.ndarray, y_N: np.ndarray) -> float:

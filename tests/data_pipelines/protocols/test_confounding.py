@@ -16,15 +16,18 @@ def test_information_and_entropy_have_their_closed_forms():
     assert confounding.entropy(np.array([0, 0, 0, 1])) == pytest.approx(2 - 0.75 * np.log2(3))
 
 
-def test_information_is_that_of_scikit_learn():
+def test_information_and_its_value_by_chance_are_those_of_scikit_learn():
     """The columns are random; ours is in bits, theirs in nats."""
-    metrics = pytest.importorskip('sklearn.metrics')
+    cluster = pytest.importorskip('sklearn.metrics.cluster')
     random = np.random.default_rng(0)
     for _ in range(5):
         x = random.integers(0, 7, 200)
         y = np.where(random.random(200) < 0.5, x % 3, random.integers(0, 3, 200))
-        expected = metrics.mutual_info_score(x, y) / np.log(2)
+        expected = cluster.mutual_info_score(x, y) / np.log(2)
         assert confounding.mutual_information(x, y) == pytest.approx(expected, abs=1e-12)
+        counts = cluster.contingency_matrix(x, y, sparse=True)
+        expected = cluster.expected_mutual_information(counts, 200) / np.log(2)
+        assert confounding.chance_information(x, y) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(('domains', 'classes', 'count'), [(10, 4, 339), (40, 4, 100), (2, 2, 24)])
