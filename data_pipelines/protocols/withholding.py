@@ -64,39 +64,39 @@ def _entry_shares(
     of several speakers or also among `other_rows`, and the last of a speaker or of an emotion.
     """
     recording_N = first_copies(utterances, rows)
-    speaker_N = utterances.text['speaker']
-    is_shared_N = _shared_recordings(utterances, rows, other_rows)
-    entry_of_recording = {}
-    copies = collections.defaultdict(list)
-    for row in rows.tolist():
-        copies[int(recording_N[row])].append(row)
-    recordings = np.unique(recording_N[rows])
-    for speaker in np.unique(speaker_N[recordings]):
-        own = recordings[speaker_N[recordings] == speaker]
-        ordered = _stratified_order(own, emotion_N, draw_2xN)
-        for k, recording in enumerate(ordered.tolist()):
-            entry_of_recording[recording] = (k + 0.5) / len(own)
+    rows_in_order = rows[np.argsort(recording_N[rows], kind='stable')]  # copies come together
+    recordings, first_R, count_R = np.unique(
+        recording_N[rows_in_order], return_index=True, return_counts=True
+    )
+    _, speaker_of_row = np.unique(utterances.text['speaker'][rows_in_order], return_inverse=True)
+    _, emotion_of_row = np.unique(emotion_N[rows_in_order], return_inverse=True)
+    speaker_R = speaker_of_row[first_R]
+    emotion_R = emotion_of_row[first_R]
+    entry_R = _entries(speaker_R, emotion_R, draw_2xN[:, recordings])
+    is_shared_R = _shared_recordings(utterances, rows, other_rows, recording_N)[recordings]
 
-    share_N = np.full(len(utterances), np.inf)
-    speaker_rows = collections.Counter(speaker_N[rows].tolist())  # that are not chosen yet
-    emotion_rows = collections.Counter(emotion_N[rows].tolist())
+    entry_of_row = np.full(len(rows), np.inf)
+    speaker_left = np.bincount(speaker_of_row).tolist()  # rows that are not chosen yet
+    emotion_left = np.bincount(emotion_of_row).tolist()
+    emotion_of_row = emotion_of_row.tolist()
+    first = first_R.tolist()
+    count = count_R.tolist()
+    speaker = speaker_R.tolist()
     # In the order of a growing share, so that sets stay nested although some rows are passed over.
-    for recording in sorted(entry_of_recording, key=entry_of_recording.get):
-        own_rows = copies[recording]
-        speakers = collections.Counter(speaker_N[own_rows].tolist())
-        emotions = collections.Counter(emotion_N[own_rows].tolist())
-        is_last = not _leaves_some(speaker_rows, speakers)
-        is_last = is_last or not _leaves_some(emotion_rows, emotions)
-        if not (is_last or is_shared_N[recording]):
-            speaker_rows -= speakers
-            emotion_rows -= emotions
-            share_N[own_rows] = entry_of_recording[recording]
+    in_order = np.lexsort((speaker_R, entry_R))
+    for r in in_order[~is_shared_R[in_order]].tolist():
+        copies = slice(first[r], first[r] + count[r])
+        emotions = collections.Counter(emotion_of_row[copies])
+        is_last = speaker_left[speaker[r]] == count[r]
+        is_last = is_last or any(emotion_left[e] == n for e, n in emotions.items())
+        if not is_last:
+            speaker_left[speaker[r]] -= count[r]
+            for emotion, number in emotions.items():
+                emotion_left[emotion] -= number
+            entry_of_row[copies] = entry_R[r]
+    share_N = np.full(len(utterances), np.inf)
+    share_N[rows_in_order] = entry_of_row
     return share_N[rows]
-
-
-def _leaves_some(counts: collections.Counter, removed: collections.Counter) -> bool:
-    """Returns whether each value that is removed from the counts still occurs afterwards."""
-    return all(counts[value] > count for value, count in removed.items())
 
 
 def first_copies(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
@@ -106,37 +106,54 @@ def first_copies(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
     """
     first_N = np.arange(len(utterances))
     first_of_hash: dict[str, int] = {}
-    for row in rows.tolist():
-        recording = str(utterances.text['sha256'][row])
-        if recording:
-            first_N[row] = first_of_hash.setdefault(recording, row)
+    first = []
+    for row, recording in zip(rows.tolist(), utterances.text['sha256'][rows].tolist()):
+        first.append(first_of_hash.setdefault(recording, row) if recording else row)
+    first_N[rows] = first
     return first_N
 
 
 def _shared_recordings(
-    utterances: Utterances, rows: np.ndarray, other_rows: np.ndarray
+    utterances: Utterances, rows: np.ndarray, other_rows: np.ndarray, recording_N: np.ndarray
 ) -> np.ndarray:
-    """Returns mask_N of the recordings of several speakers, or also among `other_rows`."""
+    """Returns mask_N of the recordings of several speakers, or also among `other_rows`.
+
+    `recording_N` are the `first_copies` of the rows.
+    """
     hash_N = utterances.text['sha256']
-    shared = set(hash_N[other_rows].tolist())
-    speaker_of_hash: dict[str, str] = {}
     speaker_N = utterances.text['speaker']
-    for recording, speaker in zip(hash_N[rows].tolist(), speaker_N[rows].tolist()):
-        if speaker_of_hash.setdefault(recording, speaker) != speaker:
-            shared.add(recording)
-    return np.isin(hash_N, list(shared - {''}))
+    recording = recording_N[rows]
+    is_shared_N = np.zeros(len(utterances), bool)
+    is_shared_N[recording[speaker_N[rows] != speaker_N[recording]]] = True
+    others = set(hash_N[other_rows].tolist()) - {''}
+    if others:
+        recordings = np.unique(recording)
+        is_other = [name in others for name in hash_N[recordings].tolist()]
+        is_shared_N[recordings[is_other]] = True
+    return is_shared_N
 
 
-def _stratified_order(rows: np.ndarray, emotion_N: np.ndarray, draw_2xN: np.ndarray) -> np.ndarray:
-    """Returns a speaker's rows in random order, with every emotion spread evenly over it.
+def _entries(speaker_R: np.ndarray, emotion_R: np.ndarray, draw_2xR: np.ndarray) -> np.ndarray:
+    """Returns (k + 0.5) / n of each recording, which is the k-th of the n of its speaker.
 
-    The j-th of the c rows of an emotion, in random order, is sorted by (j + u) / c with one u in
+    A speaker's recordings are in random order, with every emotion spread evenly over it. The j-th
+    of the c recordings of an emotion, in random order, is sorted by (j + u) / c with one u in
     [0, 1) for each emotion.
     """
-    positions = {}
-    for emotion in np.unique(emotion_N[rows]):
-        own = rows[emotion_N[rows] == emotion]
-        shift = draw_2xN[1, own[0]]
-        for j, row in enumerate(own[np.argsort(draw_2xN[0, own])].tolist()):
-            positions[row] = (j + shift) / len(own)
-    return np.array(sorted(rows.tolist(), key=positions.get))
+    group_R = speaker_R * (emotion_R.max(initial=0) + 1) + emotion_R
+    _, first_G, group_R, count_G = np.unique(
+        group_R, return_index=True, return_inverse=True, return_counts=True
+    )
+    rank_R = _ranks(group_R, draw_2xR[0])
+    position_R = (rank_R + draw_2xR[1, first_G][group_R]) / count_G[group_R]
+    return (_ranks(speaker_R, position_R) + 0.5) / np.bincount(speaker_R)[speaker_R]
+
+
+def _ranks(group_R: np.ndarray, value_R: np.ndarray) -> np.ndarray:
+    """Returns the place of each value among those of its group, from 0; the lowest come first."""
+    in_order = np.lexsort((value_R, group_R))
+    count_G = np.bincount(group_R)
+    start_G = np.cumsum(count_G) - count_G
+    rank_R = np.empty(len(group_R), int)
+    rank_R[in_order] = np.arange(len(group_R)) - start_G[group_R[in_order]]
+    return rank_R

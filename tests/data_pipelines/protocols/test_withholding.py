@@ -10,7 +10,11 @@ from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.protocols.folds import Fold, hash_folds, make_folds
 from data_pipelines.protocols.protocol import Protocol
-from data_pipelines.protocols.withholding import reserve_attacker_test
+from data_pipelines.protocols.withholding import (
+    ATTACKER_TEST_SHARE,
+    WITHHOLDING_STREAM,
+    reserve_attacker_test,
+)
 
 CLASSES = ('angry', 'happy', 'sad')
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.89)
@@ -186,3 +190,60 @@ def test_the_title_names_the_withheld_share():
     title = Protocol(withhold=0.2).title
     assert title == 'speaker_folds, attackers are tested on 20 % withheld utterances'
     assert Protocol().title == 'speaker_folds'
+
+
+def straightforward_choice(utterances, rows: list[int], others: list[int], draw_2xN) -> dict:
+    """Returns the smallest share with which each row is chosen, by one loop after another."""
+    text = {name: utterances.text[name].tolist() for name in ('speaker', 'emotion', 'sha256')}
+    copies = collections.defaultdict(list)
+    for row in rows:
+        copies[text['sha256'][row] or row].append(row)
+    entries = {}
+    for speaker in sorted({text['speaker'][own[0]] for own in copies.values()}):
+        first_rows = sorted(own[0] for own in copies.values() if text['speaker'][own[0]] == speaker)
+        positions = {}
+        for emotion in {text['emotion'][row] for row in first_rows}:
+            same = [row for row in first_rows if text['emotion'][row] == emotion]
+            for j, row in enumerate(sorted(same, key=draw_2xN[0].__getitem__)):
+                positions[row] = (j + draw_2xN[1, same[0]]) / len(same)
+        for k, row in enumerate(sorted(first_rows, key=positions.get)):
+            entries[row] = (k + 0.5) / len(first_rows)
+    speakers_left = collections.Counter(text['speaker'][row] for row in rows)
+    emotions_left = collections.Counter(text['emotion'][row] for row in rows)
+    other_hashes = {text['sha256'][row] for row in others} - {''}
+    shares = dict.fromkeys(rows, np.inf)
+    for first in sorted(entries, key=entries.get):
+        own = copies[text['sha256'][first] or first]
+        speakers = collections.Counter(text['speaker'][row] for row in own)
+        emotions = collections.Counter(text['emotion'][row] for row in own)
+        leaves_some = speakers < speakers_left and emotions < emotions_left
+        leaves_some &= all(speakers_left[name] > n for name, n in speakers.items())
+        leaves_some &= all(emotions_left[name] > n for name, n in emotions.items())
+        if leaves_some and len(speakers) == 1 and text['sha256'][first] not in other_hashes:
+            speakers_left -= speakers
+            emotions_left -= emotions
+            shares |= dict.fromkeys(own, entries[first])
+    return shares
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_the_choice_is_that_of_a_straightforward_computation(seed):
+    random = np.random.default_rng(seed)
+    utterances = make_utterances(speakers=5, per_class=8)
+    N = len(utterances)
+    hashes = ['', *map(str, range(1 + 4 * seed))]
+    utterances.text['sha256'] = random.choice(hashes, N)
+    utterances.text['speaker'] = random.choice(['', 'a', 'b', 'c'], N)
+    utterances.text['emotion'] = random.choice(['x', 'y', 'z'], N, p=[0.6, 0.35, 0.05])
+    train, other_rows = np.split(random.permutation(N), [N - 6])
+    fold = Fold(seed, 'fold', np.sort(train), other_rows, other_rows, identity=other_rows)
+    share = (0, 0.2, 0.5)[seed % 3]
+    draw_2xN = np.random.default_rng((7, seed, 0, WITHHOLDING_STREAM)).random((2, N))
+    shares = straightforward_choice(utterances, fold.train.tolist(), fold.identity, draw_2xN)
+    expected = []
+    for row, own_share in shares.items():
+        is_known = utterances.text['speaker'][row] != ''
+        if own_share <= (share if share and is_known else ATTACKER_TEST_SHARE):
+            expected.append(row)
+    reserved = reserve_attacker_test(utterances, fold, share, 7)
+    np.testing.assert_array_equal(reserved.attacker_test, expected)
