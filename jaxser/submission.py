@@ -121,11 +121,13 @@ def predictions_csv(analysis: SweepAnalysis, runs: Sequence[dict]) -> str:
     for run in runs:
         seed_by_run[run_label(run, analysis.varying_keys), run['fold']] = run['seed']
     rows = []
-    for row in open_predictions(analysis.path):
-        seed = seed_by_run.get((row['run'], int(row['fold'])))
-        if seed is not None:
-            rows.append({name: row.get(name) for name in columns} | {'seed': seed})
-    return csv_files.format_rows(rows, columns)
+    for block in open_predictions(analysis.path):
+        cells = zip(*(block[name] for name in columns if name != 'seed'))
+        for run, fold, row in zip(block['run'], block['fold'], cells):
+            seed = seed_by_run.get((run, int(fold)))
+            if seed is not None:
+                rows.append((*row[:2], seed, *row[2:]))
+    return csv_files.format_lines([columns, *rows])
 
 
 def make_card(

@@ -7,18 +7,18 @@ import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import filelock
 import numpy as np
 from etils import epath
 
-from data_pipelines import csv_files
 from data_pipelines.errors import UserError
 from data_pipelines.storage import dataset
 from data_pipelines.terminal import print_text
 from data_pipelines.wording import pluralize
-from jaxser import distributed, earlier, workdir_files
+from jaxser import distributed, earlier, parquet, workdir_files
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.provenance import PACKAGES, git_commit, package_version
 from jaxser.runs import flatten
@@ -37,6 +37,8 @@ RESUMABLE_KEYS = (
 
 PATTERN_CHARACTERS = '[]*?\\'
 
+PREDICTIONS, PARQUET = 'predictions.csv', 'predictions.parquet'
+
 # The files that this module writes, in the workdir and its folders groups/N and model.
 WRITTEN_FILES = (
     'writable',
@@ -47,7 +49,8 @@ WRITTEN_FILES = (
     'model.json',
     'model.safetensors',
     'outcome.json',
-    'predictions.csv',
+    PREDICTIONS,
+    PARQUET,
     'representations.npz',
     'results.json',
 )
@@ -321,13 +324,14 @@ class Workdir:
             workdir_files.check_runs(self.path / name, outcome['runs'], remedy)
         return outcome
 
-    def save_outcome(self, group: int, outcome: dict, predictions: list[dict]) -> None:
-        """Writes the outcome of a group and its rows of predictions.csv.
+    def save_outcome(self, group: int, outcome: dict, predictions: Iterable[str]) -> None:
+        """Writes the outcome of a group and its predictions.csv, of which it gets the parts.
 
         The outcome comes last: its presence means that the group is finished.
         """
-        text = csv_files.format_rows(predictions)
-        self._write_atomically(f'groups/{group}/predictions.csv', text)
+        if distributed.is_main_process():
+            parts = map(str.encode, predictions)
+            self.files.write_parts(f'groups/{group}/{PREDICTIONS}', parts)
         self._write_atomically(f'groups/{group}/outcome.json', json.dumps(outcome))
 
     def check_same_split(self, task) -> None:
@@ -362,20 +366,37 @@ class Workdir:
         self._write_atomically('config.json', json.dumps(description, indent=2))
 
     def merge_predictions(self, groups: int) -> epath.Path:
-        """Joins the predictions of all groups to predictions.csv; returns its path."""
-        texts = []
+        """Joins the predictions of all groups to predictions.csv; returns its path.
+
+        If it is large, the same table is beside it as predictions.parquet.
+        """
+        if distributed.is_main_process():
+            self.files.write_parts(PREDICTIONS, self._merged_predictions(groups))
+            self._write_parquet()
+        return self.path / PREDICTIONS
+
+    def _merged_predictions(self, groups: int) -> Iterator[bytes]:
+        """Yields the parts of predictions.csv: a header, and the rows of each group."""
+        header = b''
         for group in range(groups):
             remedy = (
                 f'Remove {self.path}/groups/{group}/outcome.json: the same command predicts again '
                 'from the checkpoint.'
             )
-            texts.append(self.files.read_text(f'groups/{group}/predictions.csv', remedy))
-        # The file of a group is empty if all its runs have diverged. All others have one header.
-        first_text = next(text for text in texts if text)
-        header = first_text.partition('\n')[0] + '\n'
-        rows = ''.join(text.removeprefix(header) for text in texts)
-        self._write_atomically('predictions.csv', header + rows)
-        return self.path / 'predictions.csv'
+            content = self.files.read(f'groups/{group}/{PREDICTIONS}', remedy)
+            # The file is empty if all runs of the group have diverged. All others have one header.
+            if content and not header:
+                header = content[: content.index(b'\n') + 1]
+                yield header
+            yield memoryview(content)[len(header) if content.startswith(header) else 0 :]
+
+    def _write_parquet(self) -> None:
+        """Writes predictions.parquet if predictions.csv is large, and else removes an older one."""
+        size = (self.path / PREDICTIONS).stat().length
+        if size > parquet.MIN_CSV_BYTES and parquet.is_available():
+            self.files.write(PARQUET, parquet.csv_to_parquet(self.files.read(PREDICTIONS)))
+        elif self.files.exists(PARQUET):
+            self.files.remove([PARQUET])
 
     def save_results(self, results: dict) -> None:
         """Writes results.json, and removes the groups' own predictions.
@@ -385,7 +406,7 @@ class Workdir:
         self._write_atomically('results.json', json.dumps(results, indent=2))
         if distributed.is_main_process():
             groups = range(len(results['groups']))
-            self.files.remove([f'groups/{group}/predictions.csv' for group in groups])
+            self.files.remove([f'groups/{group}/{PREDICTIONS}' for group in groups])
 
     def save_metrics(self, lines: list[str]) -> None:
         """Writes metrics.jsonl."""

@@ -15,8 +15,9 @@ import stat
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 import numpy as np
 
@@ -108,9 +109,20 @@ def write_whole(file, content: str | bytes) -> None:
 
     A link is replaced, not followed: in a workdir from elsewhere it may lead to a file of the user.
     """
-    content = content.encode() if isinstance(content, str) else content
+    with open_whole(file) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def open_whole(file) -> Iterator[BinaryIO]:
+    """Yields a stream for the content of a file, which replaces the file as a whole at the end.
+
+    After an error nothing is replaced.
+    """
     if '://' in str(file):  # an object store writes whole objects
-        file.write_bytes(content)
+        content = io.BytesIO()
+        yield content
+        file.write_bytes(content.getvalue())
         return
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +130,7 @@ def write_whole(file, content: str | bytes) -> None:
     part = file.with_name(f'.{file.name}.{socket.gethostname()}-{os.getpid()}.part')
     try:
         with open(part, 'wb') as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(file)
@@ -220,12 +232,22 @@ class WorkdirFiles:
 
     def write(self, name: str, content: str | bytes) -> None:
         """Writes a file as a whole, and its checksum before it."""
-        content = content.encode() if isinstance(content, str) else content
+        self.write_parts(name, [content.encode() if isinstance(content, str) else content])
+
+    def write_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """Writes a file part by part, as `write` does; it is replaced as a whole at the end."""
+        digest = hashlib.sha256()
+        with open_whole(self.folder / name) as stream:
+            for part in parts:
+                digest.update(part)
+                stream.write(part)
+            self._add_checksum(name, digest.hexdigest())
+
+    def _add_checksum(self, name: str, digest: str) -> None:
+        """Writes the checksum of the next content of a file."""
         checksums = self._read_checksums()
-        digest = hashlib.sha256(content).hexdigest()
         checksums[name] = [digest, *self._current_digests(name, checksums)]
         write_whole(self.folder / CHECKSUMS_FILE, json.dumps(checksums, indent=1))
-        write_whole(self.folder / name, content)
 
     def _current_digests(self, name: str, checksums: dict[str, list[str]]) -> list[str]:
         """Returns the checksum of the present content, which is valid until it is replaced."""
@@ -267,6 +289,18 @@ class WorkdirFiles:
         except UnicodeDecodeError as error:
             reason = f'byte {error.start} is not UTF-8'
             raise damaged(self.folder / name, reason, remedy) from None
+
+    @contextlib.contextmanager
+    def open_text(self, name: str, remedy: str = RETRAIN) -> Iterator[TextIO]:
+        """Yields the lines of a text, their ends unchanged, without decoding it as a whole.
+
+        UserError if the file is missing, is not what was written, or is not UTF-8.
+        """
+        content = io.BytesIO(self.read(name, remedy))
+        try:
+            yield io.TextIOWrapper(content, encoding='utf-8', newline='')
+        except UnicodeDecodeError:
+            raise damaged(self.folder / name, 'it is not UTF-8', remedy) from None
 
     def read_json(self, name: str, schema, remedy: str = RETRAIN):
         """Returns the content of a JSON file; UserError unless it fits the schema (schemas.py)."""

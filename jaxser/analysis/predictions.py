@@ -4,8 +4,9 @@ Its posteriors are the softmax of a run's scores and are not calibrated. Those o
 command are calibrated on dev. Ratings are from -1 to 1.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,30 +50,45 @@ MAX_RATING = 1.001
 PredictionsByRun = dict[tuple[str, int], RunPredictions]  # by the run's label and its fold
 
 
-def open_predictions(workdir) -> Iterator[dict]:
-    """Returns the rows of predictions.csv in the workdir of a finished sweep."""
+# Columns of predictions.csv, each with the cells of the same rows.
+Block = Mapping[str, Sequence[str]]
+
+
+def open_predictions(workdir) -> Iterator[Block]:
+    """Returns the blocks of predictions.csv in the workdir of a finished sweep."""
     runs = WorkdirFiles(workdir).read_json('results.json', RESULTS)['runs']
-    return read_prediction_rows(workdir / 'predictions.csv', runs)
+    return read_blocks(workdir / 'predictions.csv', runs)
 
 
-def read_prediction_rows(file, runs: list[dict]) -> Iterator[dict]:
-    """Yields the rows of predictions.csv, each with the current label of its run.
+def read_blocks(file, runs: list[dict]) -> Iterator[Block]:
+    """Yields the rows of predictions.csv in blocks, each run with its current label.
 
     `runs` are those of results.json. Raises UserError when the file is damaged, and when an earlier
     version of this program gave two runs the same label.
     """
     labels_by_older = older_labels([run['hyper'] for run in runs])
     remedy = _repair_advice(file.parent)
-    # As bytes: read_text would translate the carriage returns in names.
-    reader = csv_files.read_rows(WorkdirFiles(file.parent).read_text(file.name, remedy))
-    for row in _checked_rows(reader, file):
-        labels = labels_by_older.get((row['run'], int(row['fold'])), [row['run']])
+    with WorkdirFiles(file.parent).open_text(file.name, remedy) as lines:
+        for block in _checked_blocks(csv_files.BlockReader(lines), file):
+            if labels_by_older:
+                block = block | {'run': _current_labels(block, labels_by_older, file, remedy)}
+            yield block
+
+
+def _current_labels(
+    block: Block, labels_by_older: dict[tuple[str, int], list[str]], file, remedy: str
+) -> list[str]:
+    """Returns the current labels of the runs in a block."""
+    current = []
+    for label, fold in zip(block['run'], block['fold']):
+        labels = labels_by_older.get((label, int(fold)), [label])
         if len(labels) > 1:
             raise UserError(
-                f'{file} has the same name, {row["run"]!r}, for {len(labels)} runs '
+                f'{file} has the same name, {label!r}, for {len(labels)} runs '
                 f'({"; ".join(labels)}): an earlier version cut numbers to six digits. {remedy}'
             )
-        yield row | {'run': labels[0]}
+        current.append(labels[0])
+    return current
 
 
 def _repair_advice(workdir) -> str:
@@ -82,17 +98,16 @@ def _repair_advice(workdir) -> str:
     )
 
 
-def _checked_rows(reader, file) -> Iterator[dict]:
-    """Yields the rows of a CSV reader; UserError for one that lacks a column or has another."""
+def _checked_blocks(reader: csv_files.BlockReader, file) -> Iterator[dict[str, Sequence[str]]]:
+    """Yields the blocks of a CSV reader; UserError for a row that lacks a column or has another."""
     try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise ValueError('it has too many or too few fields')
-            missing = [name for name in COLUMNS if name not in row]
+        for block in reader:
+            missing = [name for name in COLUMNS if name not in block]
             if missing:
                 raise ValueError(f'it has no column {", ".join(missing)}')
-            int(row['fold'])
-            yield row
+            for fold in set(block['fold']):
+                int(fold)
+            yield block
     except (csv_files.Error, ValueError) as error:
         place = f'{file}, line {reader.line_num},'
         raise damaged(place, str(error), _repair_advice(file.parent)) from None
@@ -107,75 +122,103 @@ def check_predictions(predictions: PredictionsByRun, keys: Iterable[tuple[str, i
 
 
 def read_predictions(
-    rows: Iterable[dict], classes: Sequence[str], ratings: Sequence[str] = ()
+    blocks: Iterable[Block], classes: Sequence[str], ratings: Sequence[str] = ()
 ) -> PredictionsByRun:
-    """Returns the predictions of every run from the rows of predictions.csv.
+    """Returns the predictions of every run from the blocks of predictions.csv.
 
     `classes` and `ratings` are what the sweep predicts; one of them may be empty. Raises UserError
     when a row lacks a column, or has a value out of range.
     """
-    class_index = dict(zip(classes, range(len(classes))))
-    utterances_by_run: dict[tuple[str, int], list[tuple]] = {}
-    for row in rows:
-        utterance = (
-            row['speaker'],
-            *_read_class(row, class_index),
-            *_read_ratings(row, ratings),
-            _read_divergence(row) if classes and VOTE_KL in row else None,
+    parts_by_run: dict[tuple[str, int], list[RunPredictions]] = {}
+    for block in blocks:
+        columns = _read_columns(block, classes, ratings)
+        for rows in _rows_of_runs(block):
+            run = (block['run'][rows.start], int(block['fold'][rows.start]))
+            own = [None if column is None else column[rows] for column in columns]
+            parts_by_run.setdefault(run, []).append(RunPredictions(*own))
+    return {run: pool_predictions(parts) for run, parts in parts_by_run.items()}
+
+
+def _rows_of_runs(block: Block) -> Iterator[slice]:
+    """Yields the rows of a block that follow each other and are of one run."""
+    start = 0
+    for _, rows in itertools.groupby(zip(block['run'], block['fold'])):
+        stop = start + sum(1 for _ in rows)
+        yield slice(start, stop)
+        start = stop
+
+
+def _read_columns(block: Block, classes: Sequence[str], ratings: Sequence[str]) -> RunPredictions:
+    """Returns the predictions in a block, of whatever runs."""
+    truth_N = predicted_N = confidence_N = truth_NxA = rating_NxA = vote_kl_N = None
+    if classes:
+        p_NxC = _read_numbers(block, classes)
+        _check(
+            block, (p_NxC >= 0) & (p_NxC <= MAX_POSTERIOR), 'a posterior that is not from 0 to 1'
         )
-        utterances_by_run.setdefault((row['run'], int(row['fold'])), []).append(utterance)
-    predictions = {}
-    for run, utterances in utterances_by_run.items():
-        columns = []
-        for values in zip(*utterances):
-            columns.append(None if values[0] is None else np.array(values))
-        predictions[run] = RunPredictions(*columns)
-    return predictions
+        truth_N = _read_truth(block, classes)
+        predicted_N = p_NxC.argmax(1)
+        confidence_N = p_NxC.max(1)
+        if VOTE_KL in block:
+            vote_kl_N = _read_divergences(block)
+    if ratings:
+        truth_NxA = _read_numbers(block, [f'truth_{name}' for name in ratings])
+        rating_NxA = _read_numbers(block, ratings)
+        for value_NxA in (truth_NxA, rating_NxA):
+            _check(block, np.abs(value_NxA) <= MAX_RATING, 'a rating that is not from -1 to 1')
+    speaker_N = np.array(block['speaker'])
+    return RunPredictions(
+        speaker_N, truth_N, predicted_N, confidence_N, truth_NxA, rating_NxA, vote_kl_N
+    )
 
 
-def _read_class(row: dict, class_index: dict[str, int]) -> tuple:
-    """Returns the true class, the predicted one and its posterior, or three times None."""
-    if not class_index:
-        return None, None, None
+def _read_numbers(block: Block, names: Sequence[str]) -> np.ndarray:
+    """Returns the numbers of several columns, of shape (rows, columns)."""
+    columns = []
+    for name in names:
+        if name not in block:
+            raise _damaged_row(block, 0, f'no column {name}')
+        columns.append(_convert(block, block[name], float))
+    return np.stack(columns, axis=1)
+
+
+def _read_truth(block: Block, classes: Sequence[str]) -> np.ndarray:
+    """Returns the true classes as indices."""
+    if 'truth' not in block:
+        raise _damaged_row(block, 0, 'no column truth')
+    class_index = dict(zip(classes, range(len(classes))))
+    return _convert(block, block['truth'], class_index.__getitem__)
+
+
+def _read_divergences(block: Block) -> np.ndarray:
+    """Returns KL(votes || posterior); NaN where the cell is empty."""
+    cells = block[VOTE_KL]
+    is_empty_N = np.array([cell == '' for cell in cells])
+    value_N = _convert(block, [cell or '0' for cell in cells], float)
+    _check(block, np.isfinite(value_N)[:, None], f'a {VOTE_KL} that is not finite')
+    return np.where(is_empty_N, math.nan, value_N)
+
+
+def _convert(block: Block, cells: Sequence[str], convert: Callable) -> np.ndarray:
+    """Returns the converted cells of a column; UserError that names the first that cannot be."""
+    values = []
     try:
-        posterior_C = np.array([float(row[name]) for name in class_index])
-        truth = class_index[row['truth']]
+        for value in map(convert, cells):
+            values.append(value)
     except (KeyError, ValueError) as error:
-        raise _damaged_row(row, f'a cell that cannot be used: {error!r}') from None
-    if not np.all((posterior_C >= 0) & (posterior_C <= MAX_POSTERIOR)):  # NaN, too
-        raise _damaged_row(row, 'a posterior that is not from 0 to 1')
-    predicted = int(np.argmax(posterior_C))
-    return truth, predicted, posterior_C[predicted]
+        reason = f'a cell that cannot be used: {error!r}'
+        raise _damaged_row(block, len(values), reason) from None
+    return np.array(values)
 
 
-def _read_ratings(row: dict, ratings: Sequence[str]) -> tuple:
-    """Returns the true and the predicted ratings, or twice None."""
-    if not ratings:
-        return None, None
-    try:
-        truth_A = [float(row[f'truth_{name}']) for name in ratings]
-        predicted_A = [float(row[name]) for name in ratings]
-    except (KeyError, ValueError) as error:
-        raise _damaged_row(row, f'a cell that cannot be used: {error!r}') from None
-    if not all(abs(value) <= MAX_RATING for value in (*truth_A, *predicted_A)):  # NaN, too
-        raise _damaged_row(row, 'a rating that is not from -1 to 1')
-    return truth_A, predicted_A
+def _check(block: Block, is_right_NxK: np.ndarray, reason: str) -> None:
+    """Raises UserError for the first row with a value that is not right; NaN is not."""
+    is_right_N = is_right_NxK.all(1)
+    if not is_right_N.all():
+        raise _damaged_row(block, int(np.argmin(is_right_N)), reason)
 
 
-def _read_divergence(row: dict) -> float:
-    """Returns KL(votes || posterior); NaN if the cell is empty."""
-    if row[VOTE_KL] == '':
-        return math.nan
-    try:
-        divergence = float(row[VOTE_KL])
-    except ValueError as error:
-        raise _damaged_row(row, f'a cell that cannot be used: {error!r}') from None
-    if not math.isfinite(divergence):
-        raise _damaged_row(row, f'a {VOTE_KL} that is not finite')
-    return divergence
-
-
-def _damaged_row(row: dict, reason: str) -> UserError:
-    name = row.get('utterance', '')
+def _damaged_row(block: Block, row: int, reason: str) -> UserError:
+    name = block['utterance'][row] if 'utterance' in block else ''
     reason = f'the row of the utterance {name!r} has {reason}'
     return damaged('predictions.csv', reason, _repair_advice('the workdir'))

@@ -299,7 +299,7 @@ def _judge_adversaries(runs: list[dict], config: dict) -> None:
 def _summarise(workdir: Workdir, results: dict) -> list[dict]:
     """Returns the summary of the runs, now with leakage and verdicts."""
     runs, classes, ratings = results['runs'], results['classes'], results.get('ratings', [])
-    rows = predictions.read_prediction_rows(workdir.path / 'predictions.csv', runs)
-    predicted = predictions.read_predictions(rows, classes, ratings)
+    blocks = predictions.read_blocks(workdir.path / 'predictions.csv', runs)
+    predicted = predictions.read_predictions(blocks, classes, ratings)
     config = workdir.config.to_dict()
     return summary.summary_rows(runs, predicted, config, len(classes), ratings)

@@ -172,8 +172,8 @@ def _save_results(
         for outcome in outcomes:
             runs += outcome['runs']
         file = workdir.merge_predictions(len(outcomes))
-        rows = predictions.read_prediction_rows(file, runs)
-        predicted = predictions.read_predictions(rows, task.classes, task.ratings)
+        blocks = predictions.read_blocks(file, runs)
+        predicted = predictions.read_predictions(blocks, task.classes, task.ratings)
         results = outputs.make_results(config, task, outcomes, predicted, seconds)
         workdir.save_results(results)
     distributed.wait_for_all('results.json')

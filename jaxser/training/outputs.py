@@ -1,14 +1,16 @@
-"""Makes the files of training: metrics.jsonl, outcomes, results.json, rows of predictions.csv.
+"""Makes the files of training: metrics.jsonl, outcomes, results.json, predictions.csv.
 
 The posteriors in predictions.csv are the softmax of a run's scores and are not calibrated, unlike
 those of the `predict` command.
 """
 
 import json
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
+from data_pipelines import csv_files
 from data_pipelines.batching import table
 from data_pipelines.features.upstream import STATE_KINDS
 from data_pipelines.wording import pluralize
@@ -273,49 +275,62 @@ def encoder_notes(config) -> list[str]:
     return []
 
 
-def make_prediction_rows(task, runs: list[dict], collected, record) -> list[dict]:
-    """Returns the rows of predictions.csv: what every run predicts of its tested utterances.
+def format_predictions(task, runs: list[dict], collected, record) -> Iterator[str]:
+    """Yields predictions.csv in parts: what every run predicts of its tested utterances.
 
     These are the posteriors of the classes, and ratings from -1 to 1. With soft labels, `vote_kl`
     is KL(votes || posterior), in nats, '' without votes. Runs that have diverged have no rows.
     `collected` is the tracking.CollectedOutputs of the test part.
     """
-    text = task.utterances.text
-    rows = []
+    has_header = False
     for n, run in enumerate(runs):
         if record.nonfinite[n] >= 0:
             continue
         label = run_label(run, task.label_keys)
         row_N, x_NxO = collected.get_run(n)
-        for i, x_O in zip(row_N, x_NxO):
-            row = {
-                'run': label,
-                'fold': run['fold'],
-                'utterance': text['utterance'][i],
-                'speaker': text['speaker'][i],
-            }
-            p_C, rating_A = split_outputs(x_O, len(task.classes))
-            if task.classes:
-                row['truth'] = text['emotion'][i]
-            for name, p in zip(task.classes, p_C):
-                row[name] = f'{p:.9g}'
-            for name, truth, rating in zip(task.ratings, task.table.rating_NxA[i], rating_A):
-                row[f'truth_{name}'] = f'{truth:.9g}'
-                row[name] = f'{rating:.9g}'
-            if task.votes_NxC is not None:
-                row[predictions.VOTE_KL] = _format_divergence(task.votes_NxC[i], p_C)
-            rows.append(row)
-    return rows
+        for start in range(0, len(row_N), csv_files.BLOCK_ROWS):
+            block = slice(start, start + csv_files.BLOCK_ROWS)
+            columns = _prediction_columns(task, row_N[block], x_NxO[block])
+            count = len(row_N[block])
+            columns = {'run': [label] * count, 'fold': [run['fold']] * count} | columns
+            if not has_header:
+                has_header = True
+                yield csv_files.format_lines([columns])
+            yield csv_files.format_lines(zip(*columns.values()))
 
 
-def _format_divergence(votes_C: np.ndarray, p_C: np.ndarray) -> str:
-    """Returns the Kullback-Leibler divergence KL(votes || posterior); '' without votes."""
-    if not votes_C.any():
-        return ''
-    is_chosen_C = votes_C > 0
-    q = votes_C[is_chosen_C].astype(float) / votes_C.sum()
-    p = np.maximum(p_C[is_chosen_C].astype(float), np.finfo(np.float32).tiny)
-    return f'{np.sum(q * np.log(q / p)):.9g}'
+def _prediction_columns(task, row_N: np.ndarray, x_NxO: np.ndarray) -> dict[str, list]:
+    """Returns the columns of predictions.csv about the utterances and their outputs."""
+    text = task.utterances.text
+    p_NxC, rating_NxA = split_outputs(x_NxO, len(task.classes))
+    columns = {key: text[key][row_N].tolist() for key in ('utterance', 'speaker')}
+    if task.classes:
+        columns['truth'] = text['emotion'][row_N].tolist()
+    for name, p_N in zip(task.classes, p_NxC.T):
+        columns[name] = _format_numbers(p_N)
+    truth_AxN = task.table.rating_NxA[row_N].T
+    for name, truth_N, rating_N in zip(task.ratings, truth_AxN, rating_NxA.T):
+        columns[f'truth_{name}'] = _format_numbers(truth_N)
+        columns[name] = _format_numbers(rating_N)
+    if task.votes_NxC is not None:
+        columns[predictions.VOTE_KL] = _format_divergences(task.votes_NxC[row_N], p_NxC)
+    return columns
+
+
+def _format_numbers(value_N: np.ndarray) -> list[str]:
+    """Returns numbers with nine digits, as many as a float32 needs."""
+    return [f'{value:.9g}' for value in value_N.tolist()]
+
+
+def _format_divergences(votes_NxC: np.ndarray, p_NxC: np.ndarray) -> list[str]:
+    """Returns the Kullback-Leibler divergences KL(votes || posterior); '' without votes."""
+    count_Nx1 = votes_NxC.sum(1, keepdims=True)
+    has_votes_N = votes_NxC.any(1)
+    q_NxC = votes_NxC.astype(float) / np.where(has_votes_N[:, None], count_Nx1, 1)
+    p_NxC = np.maximum(p_NxC.astype(float), np.finfo(np.float32).tiny)
+    term_NxC = q_NxC * np.log(np.where(votes_NxC > 0, q_NxC, p_NxC) / p_NxC)
+    divergences = _format_numbers(term_NxC.sum(1))
+    return [text if voted else '' for text, voted in zip(divergences, has_votes_N)]
 
 
 def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]:

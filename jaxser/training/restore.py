@@ -61,7 +61,7 @@ def predict_part(
         for item, batch in feed:
             z, outputs = trainer.predict(layout, variables, item, batch, hyper)
             representations.add(item.global_row, layout.collect(z))
-            collected_outputs.add_outputs(item.global_row, layout.collect(outputs))
+            collected_outputs.add(item.global_row, layout.collect(outputs))
     return representations, collected_outputs
 
 

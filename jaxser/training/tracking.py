@@ -37,7 +37,8 @@ class Collected:
 class CollectedOutputs(Collected):
     """Collects the posteriors of C classes, then the ratings, of a part of the folds.
 
-    `get_run` returns both as the columns of one array; `split_outputs` separates them.
+    `get_run` returns both as the columns of one array; `split_outputs` separates them. Until then
+    the outputs are kept as the model computes them, in half of the memory.
     """
 
     def __init__(self, subset_fold_N: np.ndarray, classes: int):
@@ -45,13 +46,14 @@ class CollectedOutputs(Collected):
         super().__init__(subset_fold_N)
         self.classes = classes
 
-    def add_outputs(self, row_FxB: np.ndarray, outputs_NxBxO: np.ndarray) -> None:
-        """Adds the outputs of a batch of every fold; posteriors are the softmax of the scores."""
-        scores, ratings = split_outputs(outputs_NxBxO.astype(np.float64), self.classes)
+    def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns row_N in ascending order and x_NxO; posteriors are the softmax of the scores."""
+        rows, outputs_NxO = super().get_run(n)
+        scores, ratings = split_outputs(outputs_NxO.astype(np.float64), self.classes)
         if self.classes:
             p = np.exp(scores - scores.max(-1, keepdims=True))
             scores = p / p.sum(-1, keepdims=True)
-        self.add(row_FxB, np.concatenate([scores, ratings], axis=-1))
+        return rows, np.concatenate([scores, ratings], axis=-1)
 
     def confusion_matrix(self, n: int, emotion_N: np.ndarray) -> np.ndarray:
         """Returns count_CxC of run `n`; `emotion_N` are the classes of all utterances."""

@@ -111,7 +111,7 @@ def write_sweep(
         run['adversary'] = verdict
     config |= facts.get('config', {})
     results = results_facts(speakers, folds, runs) | facts
-    predicted = read_predictions(predictions, list(CLASSES))
+    predicted = read_predictions([as_block(predictions)], list(CLASSES))
     results['summary'] = summary.summary_rows(runs, predicted, config, len(CLASSES))
     metadata = {
         'command': 'python -m jaxser.main --config=<x>',
@@ -124,6 +124,11 @@ def write_sweep(
     (path / 'config.json').write_text(json.dumps(metadata))
     (path / 'results.json').write_text(json.dumps(results))
     return json.loads(json.dumps(results))
+
+
+def as_block(rows: list[dict]) -> dict[str, list]:
+    """Returns the columns of rows, as the blocks of predictions.csv are read."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def make_config(method: str) -> dict:

@@ -13,6 +13,7 @@ import pytest
 from configs import base
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
+from jaxser import parquet
 from jaxser.workdir import Workdir
 
 LOCK_AND_WAIT = """
@@ -100,7 +101,7 @@ def save_group(workdir: Workdir, group: int, lam: float, names: list[str]) -> li
     for name in names:
         row = {'run': f'lam={lam:g} seed=0', 'fold': '0', 'utterance': name, 'speaker': name}
         rows.append(row | {'truth': 'sad', 'sad': '0.5'})
-    workdir.save_outcome(group, {'runs': []}, rows)
+    workdir.save_outcome(group, {'runs': []}, [csv_files.format_rows(rows)])
     return rows
 
 
@@ -114,6 +115,25 @@ def test_predictions_of_all_groups_are_merged_whatever_the_names(tmp_path):
     text = workdir.merge_predictions(3).read_bytes().decode()
     assert text == csv_files.format_rows(rows)
     assert list(csv_files.read_rows(text)) == rows
+
+
+def test_large_predictions_are_written_as_parquet_too(tmp_path, monkeypatch):
+    """The same table, and none where PyArrow is missing; an older one is removed."""
+    arrow_parquet = pytest.importorskip('pyarrow.parquet')
+    monkeypatch.setattr(parquet, 'MIN_CSV_BYTES', 0)
+    workdir = open_workdir(tmp_path)
+    names = [f's{line_break}1' for line_break in BREAKS]
+    save_group(workdir, 0, 0.1, ['nan', '', 'a"b', *names])
+    save_group(workdir, 1, 0.3, names)
+    file = workdir.merge_predictions(2)
+    table = arrow_parquet.read_table(tmp_path / 'predictions.parquet')
+    rows = csv_files.read_rows(file.read_bytes().decode())
+    expected = [row | {'fold': int(row['fold']), 'sad': float(row['sad'])} for row in rows]
+    assert table.to_pylist() == expected
+    assert workdir.files.read('predictions.parquet')  # its checksum is right
+    monkeypatch.setattr(parquet, 'is_available', lambda: False)
+    workdir.merge_predictions(2)
+    assert not (tmp_path / 'predictions.parquet').exists()
 
 
 def test_lines_end_with_a_newline_alone(tmp_path):

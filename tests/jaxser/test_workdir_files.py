@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from jaxser.reporting.page import write_report
 from jaxser.workdir_files import (
     CHECKSUMS_FILE,
     WorkdirFiles,
+    open_whole,
     remove_partial_files,
     write_named,
     write_whole,
@@ -51,12 +53,14 @@ def test_every_flipped_bit_is_found(files):
 
 
 def test_a_crash_before_the_file_is_replaced_leaves_the_old_one_valid(files, monkeypatch):
-    def write_checksums_only(file, content):
-        if file.name != CHECKSUMS_FILE:
-            raise KeyboardInterrupt
-        write_whole(file, content)
+    @contextlib.contextmanager
+    def write_checksums_only(file):
+        with open_whole(file) as stream:
+            yield stream
+            if file.name != CHECKSUMS_FILE:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(workdir_files, 'write_whole', write_checksums_only)
+    monkeypatch.setattr(workdir_files, 'open_whole', write_checksums_only)
     for _ in range(2):  # the next process may be killed at the same place
         with pytest.raises(KeyboardInterrupt):
             files.write('some.json', '{"epoch": 4}')

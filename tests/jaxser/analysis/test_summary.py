@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.finished_sweeps import as_block
 
 from configs import base
 from jaxser.analysis import bootstrap, concordance, summary
@@ -77,7 +78,7 @@ def test_seeds_that_share_six_digits_are_two_runs():
             row = {'run': label, 'fold': 0, 'utterance': truth, 'speaker': 's', 'truth': truth}
             rows.append(row | {truth: posterior, other: 1 - posterior})
     config = {'method': 'dann', 'speaker_norm': 'tap'}
-    (row,) = summary.summary_rows(runs, read_predictions(rows, ['A', 'B']), config, 2)
+    (row,) = summary.summary_rows(runs, read_predictions([as_block(rows)], ['A', 'B']), config, 2)
     assert row['seeds'] == 2
     assert row['uar'] == pytest.approx(0.75)
     assert row['uar_sd_seeds'] == pytest.approx(np.std([1.0, 0.5], ddof=1))

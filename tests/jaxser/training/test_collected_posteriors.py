@@ -21,7 +21,7 @@ def collect(
         scores = []
         for scores_UxC, fold in zip(scores_NxUxC, fold_N):
             scores.append(scores_UxC[row_FxB[fold]])
-        posteriors.add_outputs(row_FxB, np.stack(scores))
+        posteriors.add(row_FxB, np.stack(scores))
     return posteriors
 
 
@@ -68,7 +68,7 @@ def test_ratings_follow_the_posteriors_and_are_not_changed(classes):
     random = np.random.default_rng(1)
     outputs_NxBxO = np.float32(random.uniform(-1, 1, (1, 3, classes + 2)))
     collected = CollectedOutputs(np.zeros(1, int), classes)
-    collected.add_outputs(np.array([[4, 1, -1]]), outputs_NxBxO)
+    collected.add(np.array([[4, 1, -1]]), outputs_NxBxO)
     row_U, rating_UxA = collected.ratings(0)
     np.testing.assert_array_equal(row_U, [1, 4])
     np.testing.assert_array_equal(rating_UxA, outputs_NxBxO[0, [1, 0], classes:])

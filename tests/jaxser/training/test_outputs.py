@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import tiny_config
 
+from data_pipelines import csv_files
 from data_pipelines.protocols.protocol import Protocol
 from jaxser.training import outputs
 
@@ -106,3 +107,77 @@ def test_known_attributes_of_speakers_are_listed():
         'b': {'sex': 'm', 'language': 'de', 'corpus': 'one'},
         'c': {'corpus': 'one'},
     }
+
+
+UTTERANCES = 50
+CLASSES = ['angry', 'happy, or so', 'sad']
+
+
+class Outputs:
+    """Outputs of the test part: those of two runs, for the rows 10 to 49."""
+
+    def __init__(self):
+        random = np.random.default_rng(0)
+        p_NxUxC = random.dirichlet(np.full(len(CLASSES), 0.1), (2, UTTERANCES))
+        p_NxUxC[0, :20] = np.eye(3)[0]  # posteriors of 0
+        rating_NxUxA = np.float32(random.uniform(-1, 1, (2, UTTERANCES, 1)))
+        self.x_NxUxO = np.concatenate([p_NxUxC, rating_NxUxA], axis=2)
+
+    def get_run(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(10, UTTERANCES), self.x_NxUxO[n, 10:]
+
+
+def make_task() -> SimpleNamespace:
+    """Returns a task with classes, a rating, and votes that some utterances lack."""
+    random = np.random.default_rng(1)
+    votes_NxC = np.float32(random.integers(0, 3, (UTTERANCES, len(CLASSES))))
+    votes_NxC[::7] = 0
+    text = {
+        'utterance': np.array([f'u"{n}' for n in range(UTTERANCES)]),
+        'speaker': np.array([f's\r{n % 3}' for n in range(UTTERANCES)]),
+        'emotion': np.resize(CLASSES, UTTERANCES),
+    }
+    return SimpleNamespace(
+        utterances=SimpleNamespace(text=text),
+        table=SimpleNamespace(rating_NxA=np.float32(random.uniform(-1, 1, (UTTERANCES, 1)))),
+        classes=CLASSES,
+        ratings=('valence',),
+        label_keys=['lam'],
+        votes_NxC=votes_NxC,
+    )
+
+
+def expected_row(task: SimpleNamespace, label: str, i: int, x_O: np.ndarray) -> dict:
+    """Returns a row of predictions.csv, value by value."""
+    text = task.utterances.text
+    row = {'run': label, 'fold': 0, 'utterance': text['utterance'][i]}
+    row |= {'speaker': text['speaker'][i], 'truth': text['emotion'][i]}
+    row |= {name: f'{p:.9g}' for name, p in zip(CLASSES, x_O)}
+    row['truth_valence'] = f'{task.table.rating_NxA[i, 0]:.9g}'
+    row['valence'] = f'{x_O[-1]:.9g}'
+    votes_C = task.votes_NxC[i]
+    chosen_C = votes_C > 0
+    q = votes_C[chosen_C].astype(float) / votes_C.sum() if chosen_C.any() else np.zeros(0)
+    p = np.maximum(x_O[:-1][chosen_C], np.finfo(np.float32).tiny)
+    row['vote_kl'] = f'{np.sum(q * np.log(q / p)):.9g}' if chosen_C.any() else ''
+    return row
+
+
+@pytest.mark.parametrize('block_rows', [7, 1_000])
+def test_predictions_are_written_in_blocks(monkeypatch, block_rows):
+    """The same text as row by row; a run that has diverged has no rows."""
+    monkeypatch.setattr(csv_files, 'BLOCK_ROWS', block_rows)
+    task, collected = make_task(), Outputs()
+    runs = [{'lam': lam, 'fold': 0} for lam in (0.0, 0.3)]
+    record = SimpleNamespace(nonfinite=np.array([-1, -1]))
+    rows = []
+    for n, label in enumerate(('lam=0', 'lam=0.3')):
+        for i, x_O in zip(*collected.get_run(n)):
+            rows.append(expected_row(task, label, i, x_O))
+    parts = list(outputs.format_predictions(task, runs, collected, record))
+    assert ''.join(parts) == csv_files.format_rows(rows)
+    record.nonfinite[0] = 3
+    parts = outputs.format_predictions(task, runs, collected, record)
+    assert ''.join(parts) == csv_files.format_rows(rows[len(rows) // 2 :])
+    record.nonfinite[1] = 3
+    assert list(outputs.format_predictions(task, runs, collected, record)) == []

@@ -1,0 +1,41 @@
+"""Makes a Parquet file of predictions.csv: a fifth of its size, and read in a tenth of the time.
+
+It is for other programs, such as pandas.read_parquet. This one reads predictions.csv.
+"""
+
+import importlib.util
+import io
+
+from data_pipelines import csv_files
+
+MIN_CSV_BYTES = 100 * 10**6  # of predictions.csv, above which there is a Parquet file
+ROW_GROUP_BYTES = 64 * 2**20  # of predictions.csv, that become one group of rows
+WORDS = ('run', 'utterance', 'speaker', 'truth')  # columns of text; all others are numbers
+
+
+def is_available() -> bool:
+    """Whether PyArrow is installed; TensorFlow Datasets brings it."""
+    return importlib.util.find_spec('pyarrow') is not None
+
+
+def csv_to_parquet(content: bytes) -> bytes:
+    """Returns the table of a predictions.csv as a Parquet file; an empty number is null."""
+    import pyarrow
+    from pyarrow import csv
+    from pyarrow import parquet as arrow_parquet
+
+    names = csv_files.BlockReader([content[: content.index(b'\n')].decode()]).columns
+    types = dict.fromkeys(names, pyarrow.float64()) | {'fold': pyarrow.int32()}
+    types |= dict.fromkeys(WORDS, pyarrow.string())
+    convert = csv.ConvertOptions(column_types=types, null_values=[''], strings_can_be_null=False)
+    reader = csv.open_csv(
+        io.BytesIO(content),
+        read_options=csv.ReadOptions(block_size=ROW_GROUP_BYTES),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=convert,
+    )
+    file = io.BytesIO()
+    with arrow_parquet.ParquetWriter(file, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+    return file.getvalue()
