@@ -4,7 +4,6 @@ prepared.py finds the folder of one data set; preparation.py makes it.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,8 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec
 from data_pipelines.storage import npz, preparation, prepared, schema, shards
 from data_pipelines.storage.schema import Utterances
+
+FEATURE_ALIGNMENT = 64  # bytes
 
 
 class PreparedData(NamedTuple):
@@ -193,27 +194,33 @@ def read_encoder_record(data: PreparedData) -> dict:
     return encoder_record
 
 
-def read_all_features(utterances: Utterances) -> np.ndarray:
-    """Returns mel_RxM in float16: the features of all utterances, one after another."""
-    mel_RxM = np.empty((utterances.frames_N.sum(), utterances.bands), np.float16)
-    end_N = np.cumsum(utterances.frames_N)
+def read_all_features(utterances: Utterances, padding_frames: int = 0) -> np.ndarray:
+    """Returns mel_RxM in float16: the features of all utterances, one after another, then zeros.
+
+    `padding_frames` is the number of frames of zeros.
+    """
+    end_N = np.cumsum(utterances.frames_N, dtype=np.int64)
     start_N = end_N - utterances.frames_N
+    shape = (int(utterances.frames_N.sum(dtype=np.int64)) + padding_frames, utterances.bands)
+    mel_RxM = _allocate_aligned(shape)
+    mel_RxM[shape[0] - padding_frames :] = 0
     for index, file in enumerate(utterances.files):
         rows = np.flatnonzero(utterances.file_N == index)
-        for row, features_TxM in zip(rows, _read_file_features(utterances, rows, file)):
-            mel_RxM[start_N[row] : end_N[row]] = features_TxM
+        if not len(rows):
+            continue
+        if file.endswith('.npz'):
+            offset_N, length_N = utterances.offset_N[rows], utterances.length_N[rows]
+            npz.read_features(file, mel_RxM, start_N[rows], offset_N, length_N)
+        else:
+            for row, record in zip(rows, shards.read_feature_bytes(utterances, rows, file)):
+                features_TxM = shards.decode_features(record, utterances.bands)
+                mel_RxM[start_N[row] : end_N[row]] = features_TxM
     return mel_RxM
 
 
-def _read_file_features(
-    utterances: Utterances, rows: np.ndarray, file: str
-) -> Iterator[np.ndarray]:
-    """Yields features_TxM of some utterances of one file."""
-    if file.endswith('.npz'):
-        content_RxM = npz.read_features(file)
-        for row in rows:
-            start = utterances.offset_N[row]
-            yield content_RxM[start : start + utterances.length_N[row]]
-    else:
-        for record in shards.read_feature_bytes(utterances, rows, file):
-            yield shards.decode_features(record, utterances.bands)
+def _allocate_aligned(shape: tuple[int, int]) -> np.ndarray:
+    """Returns an uninitialised float16 array that JAX on a CPU uses without a copy."""
+    size = 2 * shape[0] * shape[1]
+    memory = np.empty(size + FEATURE_ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % FEATURE_ALIGNMENT
+    return memory[first : first + size].view(np.float16).reshape(shape)

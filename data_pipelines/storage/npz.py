@@ -1,10 +1,12 @@
 """Reads an .npz, which contains a whole prepared data set and needs no TensorFlow."""
 
 import contextlib
+import io
 import json
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -20,6 +22,8 @@ NUMBER_COLUMNS = ('frames_N', 'rating_NxA', 'mean_NxM', 'variance_NxM', 'signatu
 FACTS_COLUMN = 'audio_facts_NxF'
 
 TEXT_PREFIX = 'text_'
+
+BUFFER_BYTES = 1 << 20  # that are read at once
 
 READ_ERRORS = (
     ValueError,
@@ -87,7 +91,47 @@ def read_columns(file: Path) -> Utterances:
         )
 
 
-def read_features(file: str) -> np.ndarray:
-    """Returns mel_RxM: the features of all utterances, one after another."""
-    with open_npz(file) as content:
-        return content['mel_RxM']
+def read_features(
+    file: str, mel_RxM: np.ndarray, start_N: np.ndarray, offset_N: np.ndarray, length_N: np.ndarray
+) -> None:
+    """Reads the features of utterances into mel_RxM, without another copy in memory.
+
+    Args:
+      file: The .npz.
+      mel_RxM: Where they are written, in float16.
+      start_N: The first row of each utterance in mel_RxM.
+      offset_N: The first row in the file; no utterance may be among them twice.
+      length_N: The number of rows.
+    """
+    order = np.argsort(offset_N, kind='stable')
+    start_N, offset_N, length_N = start_N[order], offset_N[order], length_N[order]
+    # What follows one another in the file and in mel_RxM is read at once.
+    follows_N = np.diff(offset_N) == length_N[:-1]
+    follows_N &= np.diff(start_N) == length_N[:-1]
+    first_G = np.flatnonzero(np.concatenate([[True], ~follows_N]))
+    rows_G = np.add.reduceat(length_N, first_G)
+    with open_npz(file) as content, content.zip.open('mel_RxM.npy') as member:
+        row_bytes = _read_feature_header(member, mel_RxM.shape[1])
+        stream = io.BufferedReader(member, BUFFER_BYTES)
+        row = 0
+        for start, offset, rows in zip(start_N[first_G], offset_N[first_G], rows_G):
+            stream.read(int(offset - row) * row_bytes)
+            count = stream.readinto(mel_RxM[start : start + rows])
+            if count != rows * row_bytes:
+                raise EOFError('it lacks features')
+            row = offset + rows
+        while stream.read(BUFFER_BYTES):  # the checksum is compared at the end
+            pass
+
+
+def _read_feature_header(member: IO[bytes], bands: int) -> int:
+    """Reads the header of mel_RxM.npy and returns the bytes of a row.
+
+    ValueError if the features are not `bands` numbers in float16.
+    """
+    if np.lib.format.read_magic(member) != (1, 0):
+        raise ValueError('another format of the features')
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(member)
+    if is_fortran or dtype != np.float16 or shape[1:] != (bands,):
+        raise ValueError(f'features of the shape {shape} and the type {dtype}')
+    return bands * dtype.itemsize

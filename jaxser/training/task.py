@@ -215,6 +215,4 @@ def load_features(task: Task) -> np.ndarray:
 
     Zeros follow the last utterance, so that `max_frames` rows can be read from any of its frames.
     """
-    mel_RxM = dataset.read_all_features(task.utterances)
-    padding_TxM = np.zeros((task.max_frames, mel_RxM.shape[1]), mel_RxM.dtype)
-    return np.concatenate([mel_RxM, padding_TxM])
+    return dataset.read_all_features(task.utterances, padding_frames=task.max_frames)

@@ -12,13 +12,13 @@ from stand_in import CORPUS
 
 from data_pipelines import corpora
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.storage import builder, npz, prepared, schema
+from data_pipelines.storage import builder, dataset, npz, prepared, schema
 
 
 def read_examples(packed: Path) -> Iterator[dict]:
     """Yields the examples of a packed corpus, as `builder.write_shards` takes them."""
     utterances = npz.read_columns(packed)
-    mel_RxM = npz.read_features(packed)
+    mel_RxM = dataset.read_all_features(utterances)
     for n in range(len(utterances)):
         example = {key: str(column[n]) for key, column in utterances.text.items()}
         for key, rating in zip(schema.RATING_COLUMNS, utterances.rating_NxA[n]):
