@@ -533,6 +533,7 @@ def test_a_copy_is_faster_and_higher_in_the_same_proportion(tones, speed):
         assert abs(frequency_F[spectrum_F.argmax()] - 440 * speed) < 1
 
 
+@pytest.mark.slow
 def test_other_speeds_than_the_prepared_ones_are_refused(tones, tmp_path):
     """With the same speeds, or without --source, the prepared data set is used."""
     home = prepare_tones(tones, tmp_path)

@@ -380,6 +380,7 @@ def test_an_export_with_the_encoder_predicts_as_predict_does(
         assert word in text
 
 
+@pytest.mark.slow
 def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_path):
     """The export is the same to the byte; its program refuses a sound longer than Whisper takes."""
     out = export.export_model(finished_sweep('whisper'), tmp_path / 'out', carry_upstream=True)
@@ -403,6 +404,7 @@ def test_an_export_with_the_encoder_can_be_exported_again(finished_sweep, tmp_pa
         program.call(np.zeros((1, 1201, 6), np.float32), np.int32([1201]))
 
 
+@pytest.mark.slow
 def test_an_exported_program_takes_any_number_of_whispers_frames(tmp_path, monkeypatch):
     """The states are not pooled, and the networks are random."""
     monkeypatch.setitem(parity.CASES, 'whisper', LONGER)

@@ -78,7 +78,7 @@ def test_the_message_for_a_sweep_without_a_model_has_the_command_that_makes_it(s
         {'method': 'leace'},
         {'method': 'speaker_norm', 'speaker_norm': 'snp'},
         {'method': 'cdann', 'domain': 'speaker+language', 'model.batch_norm': 'none'},
-        {'method': 'crossgrad', 'model.name': 'cnn'},
+        pytest.param({'method': 'crossgrad', 'model.name': 'cnn'}, marks=pytest.mark.slow),
         {'method': 'dann', 'model.batch_norm': 'domain'},
     ],
     ids=lambda keys: keys['method'],

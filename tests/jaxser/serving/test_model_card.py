@@ -176,6 +176,7 @@ def test_the_code_for_enrolment_runs(enrolment_export, monkeypatch):
     assert posterior != pytest.approx(unknown, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_with_tensorflow_the_offset_is_an_input_too(enrolment_export):
     (code,) = [code for code in card_snippets(enrolment_export) if 'tensorflow' in code]
     posterior = ast.literal_eval(run_in_fresh_python(code, enrolment_export))

@@ -95,6 +95,7 @@ def test_the_model_knows_its_task(both_sweep, enrolling_sweep):
     assert describe_setting(facts) == 'The model is dann (lam = 0.5), chosen by dev CCC.'
 
 
+@pytest.mark.slow
 @LIBROSA
 def test_the_card_of_both_has_both_and_its_code_runs(both_sweep, tmp_path, monkeypatch):
     """The code prints the posterior, and then the ratings."""

@@ -119,7 +119,7 @@ def test_a_model_of_ratings_has_only_the_head_of_ratings():
     assert {'speaker', 'ratings'} <= set(model.arrays['params'])
 
 
-@pytest.mark.parametrize('task', TASKS)
+@pytest.mark.parametrize('task', [TASKS[0], pytest.param(TASKS[1], marks=pytest.mark.slow)])
 def test_the_program_returns_its_outputs_by_name(task):
     model = make_model(task)[1]
     program = jax.export.deserialize(stablehlo.export_program(model).serialize())

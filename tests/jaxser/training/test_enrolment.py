@@ -23,6 +23,7 @@ from jaxser.configuration import resolve
 from jaxser.configuration.serialization import config_from_dict, config_to_dict
 from jaxser.training import experiment, parallel
 from jaxser.training.checkpoints import Checkpoints
+from jaxser.training.task import Task
 from jaxser.training.validate import plan_programs
 
 ENROLLED = {'data.normalise': 'speaker_enrolled', 'sweep.lam': (0.5,)}
@@ -74,7 +75,7 @@ def newest_arrays(path: Path) -> dict:
 def swept_enrolment(data, tmp_path_factory):
     """results.json and workdir of a sweep over the number of enrolled utterances."""
     path = tmp_path_factory.mktemp('enrolment')
-    return sweep(data, path, **{'sweep.enrol': VALUES}), path
+    return sweep(data, path, **{'sweep.enrol': VALUES, 'train.select': 'last epoch'}), path
 
 
 def test_no_utterance_that_is_set_aside_is_scored(data, swept_enrolment):
@@ -101,6 +102,7 @@ def test_results_say_that_they_are_transductive(swept_enrolment):
     assert '(transductive, except 0)' in results['protocol']
 
 
+@pytest.mark.slow
 def test_a_sweep_over_enrol_equals_the_sweeps_one_by_one(data, swept_enrolment, tmp_path):
     """To the bit: scores, losses of the selected epoch, and predictions.
 
@@ -124,19 +126,20 @@ def test_training_does_not_depend_on_the_number(swept_enrolment):
     assert_equal_runs(trained_params(path))
 
 
+@pytest.mark.slow
 def test_what_a_method_fits_before_training_does_not_depend_on_the_number(data, tmp_path):
     """The projection is fitted to the features of training speakers as training has them."""
     changes = {'method': 'projection', 'sweep.lam': (), 'sweep.enrol': VALUES}
-    sweep(data, tmp_path, **changes)
+    sweep(data, tmp_path, **changes, **{'train.select': 'last epoch'})
     params = trained_params(tmp_path)
     assert np.any(params['projection']['basis'])
     assert_equal_runs(params)
 
 
 def trained_params(path: Path) -> dict:
-    """Returns the parameters at the end of training, with the three runs as first axis."""
-    state = newest_arrays(path)['state']
-    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:3], state)['params']
+    """Returns the parameters of the last epoch, with the three runs as first axis."""
+    params, _ = newest_arrays(path)['best']
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[:3], params)
 
 
 def assert_equal_runs(params: dict) -> None:
@@ -196,7 +199,7 @@ def poison(monkeypatch, choose_rows, changes_features: bool) -> None:
     The rows stay in their parts, which depend on the emotions as they were.
     """
     make_split = split.make_split
-    load_features = experiment.load_features
+    load_features = Task.mel_RxM.func
 
     def make_poisoned_split(config, prepared):
         made = make_split(config, prepared)
@@ -218,7 +221,7 @@ def poison(monkeypatch, choose_rows, changes_features: bool) -> None:
 
     monkeypatch.setattr(split, 'make_split', make_poisoned_split)
     if changes_features:
-        monkeypatch.setattr(experiment, 'load_features', load_poisoned_features)
+        monkeypatch.setattr(Task, 'mel_RxM', property(load_poisoned_features))
 
 
 def enrolled_rows(fold) -> np.ndarray:
@@ -236,7 +239,7 @@ def unused_rows(fold) -> np.ndarray:
     [
         (enrolled_rows, False, 'dann'),
         (unused_rows, True, 'dann'),
-        (enrolled_rows, False, 'leace'),
+        pytest.param(enrolled_rows, False, 'leace', marks=pytest.mark.slow),
     ],
 )
 def test_what_is_set_aside_touches_no_score(
@@ -264,17 +267,16 @@ def test_what_is_set_aside_touches_no_score(
 def test_the_reference_is_scored_on_the_same_utterances(data, swept_enrolment, tmp_path):
     """normalise=global with enrol=0: the same split, and training without enrolment."""
     swept, path = swept_enrolment
-    reference = {'data.normalise': 'global', 'protocol.enrol': 0}
-    results = sweep(data, tmp_path / 'reference', **reference)
-    plain = sweep(data, tmp_path / 'plain', **{'data.normalise': 'global'})
+    changes = {'data.normalise': 'global', 'train.select': 'last epoch'}
+    results = sweep(data, tmp_path / 'reference', **changes, **{'protocol.enrol': 0})
+    plain = sweep(data, tmp_path / 'plain', **changes)
     assert results['split_sha256'] == swept['split_sha256']
     names = [row['utterance'] for row in read_rows(tmp_path / 'reference')]
     assert names == [row['utterance'] for row in rows_by_run(path)['enrol=0']]
     assert results['split_sha256'] != plain['split_sha256']
     assert 'transductive' not in results['protocol']
     chex.assert_trees_all_equal(
-        newest_arrays(tmp_path / 'reference')['state']['params'],
-        newest_arrays(tmp_path / 'plain')['state']['params'],
+        newest_arrays(tmp_path / 'reference')['best'], newest_arrays(tmp_path / 'plain')['best']
     )
     assert plain['runs'][0]['test']['n'] == 16
 

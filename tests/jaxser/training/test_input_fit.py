@@ -73,7 +73,9 @@ def test_a_resumed_sweep_is_not_fitted_again_and_gives_the_same_bits(
     assert (tmp_path / 'predictions.csv').read_text() == expected
 
 
-@pytest.mark.parametrize('method', ['projection', 'similarity'])
+@pytest.mark.parametrize(
+    'method', [pytest.param('projection', marks=pytest.mark.slow), 'similarity']
+)
 def test_the_model_predicts_what_the_sweep_predicted(method, data, tmp_path):
     """To 1e-6, up to the temperature: the projection is part of the model."""
     sweep(data, tmp_path, **{'method': method, 'sweep.fold': (0,)})

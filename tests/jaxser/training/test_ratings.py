@@ -95,6 +95,7 @@ def test_the_metrics_of_an_epoch_are_those_of_ratings(plain):
         assert line['rating_loss'] == pytest.approx(1 - line['rating_ccc'], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_no_message_speaks_of_classes_that_are_not_predicted(data, tmp_path, capfd):
     """The plan names the ratings and how the epoch is selected."""
     sweep(data, tmp_path, method='erm', **{'sweep.lam': (), 'train.epochs': 1})
@@ -179,7 +180,8 @@ def test_what_cannot_be_trained_is_refused(changes, message, data, tmp_path):
         sweep(data, tmp_path, **changes)
 
 
-@pytest.mark.parametrize('kind', ['ccc', pytest.param('mse', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', ['ccc', 'mse'])
 def test_plain_training_reaches_the_planted_concordance(kind, tmp_path):
     """To 0.05, of two ratings: the CCC of the best prediction of the same utterances.
 

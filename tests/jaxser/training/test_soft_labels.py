@@ -132,6 +132,7 @@ def test_the_divergence_of_a_posterior_from_its_votes_is_written_in_nats(soft):
     assert all(row['vote_kl'] > 0 for row in results['summary'])
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_drops_the_same_votes(soft, voted, tmp_path, monkeypatch):
     """To the bit."""
 
