@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ PARTS = ('train', 'dev', 'test')
 ALL_PARTS = (*PARTS, 'adapt', 'identity', 'withheld', 'reserved')
 
 HASHED_COLUMNS = ('corpus', 'utterance', 'speaker', 'emotion')
+HASHED_AT_ONCE = 10_000  # rows
 
 MAX_LISTED_CLASSES = 10  # in one message
 MIN_CLASS_UTTERANCES = 3  # of a training part; fewer are warned of
@@ -141,7 +142,9 @@ def make_folds(
             f'All speakers of {", ".join(protocol.identity)} are unknown; '
             'config.protocol.identity needs a corpus with known speakers.'
         )
-    return [_with_identity(fold, own_rows, identity_rows) for fold in folds]
+    for n, fold in enumerate(folds):  # in place: the rows of many folds take much memory
+        folds[n] = _with_identity(fold, own_rows, identity_rows)
+    return folds
 
 
 def _with_identity(fold: Fold, own_rows: np.ndarray, identity_rows: np.ndarray) -> Fold:
@@ -178,18 +181,19 @@ def make_within_corpus_folds(utterances: Utterances, protocol: Protocol) -> list
             f'{protocol.name} finds {len(groups)} part(s) ({", ".join(names) or "none"}); '
             'train, dev and test need 3 or more.'
         )
+    is_unknown_N = utterances.text['speaker'] == ''
     if protocol.shares_speakers:
-        unknown = _no_rows()
-    else:
-        unknown = np.flatnonzero(utterances.text['speaker'] == '')
-    known_rows = [group[~np.isin(group, unknown)] for group in rows]
-    grouped = np.concatenate(rows)
-    ungrouped = unknown[~np.isin(unknown, grouped)]
+        is_unknown_N[:] = False
+    known_rows = [group[~is_unknown_N[group]] for group in rows]
+    is_used_N = is_unknown_N.copy()
+    is_used_N[np.concatenate(rows)] = True
     folds = []
     for i, name in enumerate(names):
         j = (i + 1) % len(groups)
-        training_groups = [r for n, r in enumerate(rows) if n not in (i, j)]
-        train = np.sort(np.concatenate([*training_groups, ungrouped]))
+        is_train_N = is_used_N.copy()
+        is_train_N[rows[i]] = False
+        is_train_N[rows[j]] = False
+        train = np.flatnonzero(is_train_N)
         test = known_rows[i]
         adapt = test if protocol.is_transductive else _no_rows()
         folds.append(Fold(i, name, train, dev=known_rows[j], test=test, adapt=adapt))
@@ -221,7 +225,10 @@ def _test_groups(utterances: Utterances, protocol: Protocol) -> dict[str, np.nda
 
 def group_rows(value_N: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the rows of each value of a column, by value in alphabetical order."""
-    return {value: np.flatnonzero(value_N == value) for value in np.unique(value_N).tolist()}
+    values, index_N = np.unique(value_N, return_inverse=True)
+    rows = np.argsort(index_N, kind='stable')
+    ends = np.cumsum(np.bincount(index_N, minlength=len(values)))
+    return dict(zip(values.tolist(), np.split(rows, ends[:-1])))
 
 
 def _deal_speakers(utterances: Utterances, parts: int) -> list[np.ndarray]:
@@ -480,9 +487,12 @@ def check_parts(folds: list[Fold]) -> None:
 
 def check_classes(utterances: Utterances, folds: list[Fold]) -> None:
     """Raises a UserError for a training part that lacks classes."""
-    emotion_N = utterances.text['emotion']
+    classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
     for fold in folds:
-        missing = {*emotion_N[fold.test], *emotion_N[fold.dev]} - set(emotion_N[fold.train])
+        is_trained = np.bincount(emotion_N[fold.train], minlength=len(classes)) > 0
+        evaluated = emotion_N[np.concatenate([fold.test, fold.dev])]
+        is_evaluated = np.bincount(evaluated, minlength=len(classes)) > 0
+        missing = set(classes[is_evaluated & ~is_trained].tolist())
         if missing:
             raise UserError(
                 f'The training part of fold {fold.name!r} has no utterance of the class '
@@ -490,12 +500,12 @@ def check_classes(utterances: Utterances, folds: list[Fold]) -> None:
                 '(--config.data.labels), leave rare classes out, or choose a protocol that trains '
                 'on more.'
             )
-        classes = np.unique(emotion_N[fold.train]).tolist()
-        if len(classes) < 2:
+        if is_trained.sum() < 2:
             raise UserError(
                 f'The training part of fold {fold.name!r} has utterances of one class only '
-                f'({", ".join(classes)}), so that any model is always right. Choose other '
-                '--config.data.labels or --config.data.only, or add utterances of other classes.'
+                f'({", ".join(classes[is_trained])}), so that any model is always right. Choose '
+                'other --config.data.labels or --config.data.only, or add utterances of other '
+                'classes.'
             )
 
 
@@ -541,11 +551,12 @@ def _describe_poor_classes(utterances: Utterances, folds: list[Fold]) -> list[st
     warnings = []
     names = []
     rare_classes: set[str] = set()
+    classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
     for fold in folds:
-        emotion_N = utterances.text['emotion'][fold.train]
-        classes, counts = np.unique(emotion_N[emotion_N != ''], return_counts=True)
-        rare_classes.update(classes[counts < MIN_CLASS_UTTERANCES].tolist())
-        if len(set(utterances.text['emotion'][fold.test].tolist())) < 2:
+        count_C = np.bincount(emotion_N[fold.train], minlength=len(classes))
+        is_rare_C = (count_C > 0) & (count_C < MIN_CLASS_UTTERANCES) & (classes != '')
+        rare_classes.update(classes[is_rare_C].tolist())
+        if len(np.unique(emotion_N[fold.test])) < 2:
             names.append(repr(fold.name))
     if names:
         warnings.append(
@@ -586,29 +597,34 @@ def hash_folds(
         `schema.RATING_COLUMNS`.
       with_votes: Whether the raters' votes count too.
     """
-    fields_N = _hashed_fields(utterances, ratings, with_votes)
-    return hash_rows(_fold_rows(folds, fields_N))
+    line_N = _hashed_lines(utterances, ratings, with_votes)
+    digest = hashlib.sha256()
+    for fold in folds:
+        for part in ALL_PARTS:
+            start = f'{fold.name}\t{part}\t'.encode()  # of each line
+            rows = getattr(fold, part)
+            for first in range(0, len(rows), HASHED_AT_ONCE):
+                lines = line_N[rows[first : first + HASHED_AT_ONCE]].tolist()
+                digest.update(start.join([b'', *lines]))
+    return digest.hexdigest()
 
 
-def _hashed_fields(
-    utterances: Utterances, ratings: tuple[str, ...], with_votes: bool
-) -> list[tuple[str, ...]]:
-    """Returns what the hash contains of each utterance."""
+def _hashed_lines(utterances: Utterances, ratings: tuple[str, ...], with_votes: bool) -> np.ndarray:
+    """Returns line_N, what the hash contains of each utterance after the fold and the part."""
     columns = [utterances.text[column].tolist() for column in HASHED_COLUMNS]
     for name in ratings:
         rating_N = utterances.rating_NxA[:, RATING_COLUMNS.index(name)]
         columns.append([format_rating(rating) for rating in rating_N.tolist()])
     if with_votes:
         columns.append(utterances.text[VOTES_COLUMN].tolist())
-    return list(zip(*columns))
+    line_N = np.empty(len(utterances), object)
+    line_N[:] = [_hashed_line(fields) for fields in zip(*columns)]
+    return line_N
 
 
-def _fold_rows(folds: list[Fold], fields_N: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yields the fold's name, the part and the fields of each row of each part, in order."""
-    for fold in folds:
-        for part in ALL_PARTS:
-            for row in getattr(fold, part).tolist():
-                yield fold.name, part, *fields_N[row]
+def _hashed_line(fields: Iterable[str]) -> bytes:
+    """Returns the fields of a row, or the last of them, as the hash contains them."""
+    return '\t'.join(fields).encode() + b'\n'
 
 
 def format_rating(rating: float) -> str:
@@ -624,5 +640,5 @@ def hash_rows(rows: Iterable[Iterable[str]]) -> str:
     """
     digest = hashlib.sha256()
     for fields in rows:
-        digest.update('\t'.join(fields).encode() + b'\n')
+        digest.update(_hashed_line(fields))
     return digest.hexdigest()

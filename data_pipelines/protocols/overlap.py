@@ -109,14 +109,15 @@ def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
     'known' counts test utterances with a known sentence, 'heard' those of them whose sentence is
     in training; 'sentences' and 'sentences_heard' count different sentences.
     """
-    sentence_N = utterances.text['sentence']
+    sentences, sentence_N = np.unique(utterances.text['sentence'], return_inverse=True)
     known = []
     seen = []
     for fold in folds:
         tested = sentence_N[fold.test]
-        tested = tested[tested != '']
+        tested = tested[sentences[tested] != '']
+        is_trained_K = np.bincount(sentence_N[fold.train], minlength=len(sentences)) > 0
         known.append(tested)
-        seen.append(tested[np.isin(tested, sentence_N[fold.train])])
+        seen.append(tested[is_trained_K[tested]])
     known = np.concatenate(known)
     seen = np.concatenate(seen)
     return {
@@ -129,12 +130,13 @@ def sentence_overlap(utterances: Utterances, folds: list[Fold]) -> dict:
 
 def missing_classes(utterances: Utterances, folds: list[Fold]) -> dict:
     """Returns the parts of folds that have no utterance of a class: their count, and examples."""
-    emotion_N = utterances.text['emotion']
-    classes = set(emotion_N[rows_of_parts(folds, PARTS)]) - {''}
+    classes, emotion_N = np.unique(utterances.text['emotion'], return_inverse=True)
+    used_C = np.bincount(emotion_N[rows_of_parts(folds, PARTS)], minlength=len(classes))
+    is_used_C = (used_C > 0) & (classes != '')
     parts = []
     for fold, part in itertools.product(folds, PARTS):
-        missing = labels.in_order(classes - set(emotion_N[getattr(fold, part)]))
+        count_C = np.bincount(emotion_N[getattr(fold, part)], minlength=len(classes))
+        missing = labels.in_order(classes[is_used_C & (count_C == 0)].tolist())
         if missing:
-            names = [str(name) for name in missing]
-            parts.append({'fold': fold.name, 'part': part, 'classes': names})
+            parts.append({'fold': fold.name, 'part': part, 'classes': missing})
     return {'parts': len(parts), 'examples': parts[:MAX_EXAMPLES]}

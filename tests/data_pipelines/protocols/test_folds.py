@@ -8,6 +8,7 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import folds as folds_module
 from data_pipelines.protocols.folds import describe_poor_parts, hash_folds, make_folds
 from data_pipelines.protocols.protocol import Protocol
 from data_pipelines.storage import schema
@@ -509,3 +510,16 @@ def test_titles_say_what_folds_by_sentence_share():
     assert 'test sentences are not in training, speakers are shared' in title
     title = Protocol('speaker_sentence_folds').title
     assert title == 'speaker_sentence_folds, test sentences are not in training'
+
+
+def test_the_hash_is_that_of_its_rows_one_by_one(monkeypatch):
+    utterances = make_utterances()
+    monkeypatch.setattr(folds_module, 'HASHED_AT_ONCE', 7)
+    folds = make_folds(utterances, Protocol())
+    rows = []
+    for fold, part in itertools.product(folds, folds_module.ALL_PARTS):
+        for row in getattr(fold, part):
+            columns = [utterances.text[name][row] for name in folds_module.HASHED_COLUMNS]
+            rows.append([fold.name, part, *columns])
+    assert len(rows) > 7
+    assert hash_folds(utterances, folds) == folds_module.hash_rows(rows)
