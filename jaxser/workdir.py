@@ -344,6 +344,18 @@ class Workdir:
                 f'now {new}). Prepare the corpus as it was, or choose another --workdir.'
             )
 
+    def load_audit(self, task) -> dict | None:
+        """Returns the audit in config.json; None unless it is of this split, data and version."""
+        description = self._read_json('config.json', workdir_files.CONFIG)
+        if not description:
+            return None
+        was = [description.get(key) for key in ('split_sha256', 'data', 'git_commit')]
+        is_now = [task.split_sha256, task.data.fingerprints, git_commit()]
+        version = (description.get('versions') or {}).get('jaxser')
+        if was != is_now or version != package_version('jaxser'):
+            return None
+        return description.get('audit')
+
     def save_description(self, task) -> None:
         """Writes config.json; raises UserError if the folder's sweep has another split."""
         self.check_same_split(task)

@@ -61,6 +61,7 @@ CONFIG = {
     },
     'data?': dict,
     'split_sha256?': str,
+    'audit?': dict,
     'command?': str,
     'versions?': dict,
 }

@@ -22,7 +22,8 @@ from jaxser.pretrained.encoder import cached_encoder
 from jaxser.pretrained.extractor import has_digest
 from jaxser.training import monitoring, outputs
 from jaxser.training.loop import GroupLoop, Session
-from jaxser.training.task import Task, choose_residency, load_features
+from jaxser.training.shared_task import load_task
+from jaxser.training.task import Task, choose_residency
 from jaxser.training.trainer import Trainer
 from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir, continue_earlier_sweep
@@ -86,7 +87,8 @@ def train_sweep(
     config, programs: list[sweep.Program], workdir: Workdir, profile: bool, start_time: float
 ) -> dict:
     """Trains program after program, group after group; returns results.json in process 0."""
-    task = Task(config, programs)
+    task = load_task(config, programs)
+    task.audit = workdir.load_audit(task) or task.audit
     _check_data(task, programs)
     for line in folds.describe_poor_parts(task.utterances, task.folds, bool(task.classes)):
         distributed.log(line)
@@ -94,7 +96,7 @@ def train_sweep(
     workdir.save_description(task)
     monitoring.print_plan(config, task, programs)
     choices['resident'] = choose_residency(config, task, choices)
-    mel_RxM = load_features(task) if choices['resident'] else None
+    mel_RxM = task.mel_RxM if choices['resident'] else None
     group_sizes = choices.setdefault('runs_per_group', {})
 
     done = Progress([])

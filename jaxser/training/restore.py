@@ -8,7 +8,7 @@ import jax
 from data_pipelines.errors import UserError
 from jaxser import workdir_files
 from jaxser.training.checkpoints import Checkpoints
-from jaxser.training.task import Task, load_features
+from jaxser.training.shared_task import load_task
 from jaxser.training.tracking import Collected, CollectedOutputs
 from jaxser.training.trainer import Group, Trainer
 from jaxser.training.validate import plan_programs
@@ -31,9 +31,9 @@ def restored_groups(
             workdir.path / 'choices.json', 'it does not say how the runs were grouped'
         )
     programs = plan_programs(config)
-    task = Task(config, programs)
+    task = load_task(config, programs)
     workdir.check_same_split(task)
-    mel_RxM = load_features(task) if choices['resident'] else None
+    mel_RxM = task.mel_RxM if choices['resident'] else None
     group_number = 0
     for number, program in enumerate(programs):
         group_size = choices['runs_per_group'][str(number)]

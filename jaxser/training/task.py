@@ -1,5 +1,7 @@
 """The data of a sweep: utterances, folds, labels, and where the features are kept."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -72,19 +74,32 @@ class Task:
         )
         self.classes = self.table.classes.tolist() if self._has_classes else []
         self._check_names()
-        self.audit = audit.audit_folds(
-            self.utterances,
-            self.protocol_folds,
-            self.protocol,
-            self.split.dropped.findings,
-            '' if self._has_classes else self.ratings[0],
-        )
         longest = plan.padded_length(int(self.utterances.frames_N.max()))
         self.max_frames = max(config.data.frames, longest)
         self.runs = []
         for program in programs:
             self.runs += sweep.make_runs(program, fold_numbers)
         self.label_keys = varying_keys(self.runs)
+
+    @functools.cached_property
+    def audit(self) -> dict:
+        """Returns the findings about the folds; UserError for a leak that is not allowed."""
+        return audit.audit_folds(
+            self.utterances,
+            self.protocol_folds,
+            self.protocol,
+            self.split.dropped.findings,
+            '' if self._has_classes else self.ratings[0],
+        )
+
+    @functools.cached_property
+    def mel_RxM(self) -> np.ndarray:
+        """Returns the features of the whole corpus in float16.
+
+        Zeros follow the last utterance, so that `max_frames` rows can be read from any of its
+        frames.
+        """
+        return dataset.read_all_features(self.utterances, padding_frames=self.max_frames)
 
     def _check_names(self) -> None:
         """Raises UserError for a class with the name of a rating: columns of results have both."""
@@ -178,7 +193,7 @@ class Task:
                 )
 
     def feature_bytes(self) -> int:
-        """Returns the size of the array that `load_features` returns, in bytes."""
+        """Returns the size of `mel_RxM` in bytes."""
         frames = int(self.utterances.frames_N.sum()) + self.max_frames
         return 2 * self.utterances.bands * frames
 
@@ -208,11 +223,3 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
         f'Features, from {source}, {mode}: {sizes} (config.data.resident={config.data.resident}).'
     )
     return is_resident
-
-
-def load_features(task: Task) -> np.ndarray:
-    """Returns mel_RxM of the whole corpus in float16.
-
-    Zeros follow the last utterance, so that `max_frames` rows can be read from any of its frames.
-    """
-    return dataset.read_all_features(task.utterances, padding_frames=task.max_frames)

@@ -118,7 +118,7 @@ def measure_feeds(options) -> dict:
     """Returns the seconds of the same epochs, from the device's memory and from the shards."""
     os.environ.setdefault('JAX_NUM_CPU_DEVICES', str(os.cpu_count()))
     from jaxser.training import validate
-    from jaxser.training.task import Task, load_features
+    from jaxser.training.task import Task
     from jaxser.training.trainer import Trainer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +127,7 @@ def measure_feeds(options) -> dict:
         task = Task(config, programs)
         (program,) = programs
         trainers = {
-            'resident': Trainer(program, task, load_features(task), None),
+            'resident': Trainer(program, task, task.mel_RxM, None),
             'streaming': Trainer(program, task, None, None),
         }
         seconds = {name: [] for name in trainers}

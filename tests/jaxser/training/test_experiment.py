@@ -16,6 +16,7 @@ from helpers import tiny_config
 
 from data_pipelines.batching import plan
 from data_pipelines.errors import UserError
+from data_pipelines.protocols import audit
 from jaxser import distributed
 from jaxser.configuration import resolve
 from jaxser.methods import leace
@@ -405,7 +406,9 @@ def test_a_finished_group_is_not_trained_again(data, plain, tmp_path, monkeypatc
     (copy / 'results.json').unlink()
     (copy / 'groups' / '0' / 'predictions.csv').write_bytes((copy / 'predictions.csv').read_bytes())
     monkeypatch.setattr(loop.GroupLoop, 'run', lambda self: pytest.fail('it was trained'))
+    monkeypatch.setattr(audit, 'inspect_folds', lambda *_: pytest.fail('it was audited'))
     again = sweep(data, copy)
+    assert again['audit'] == plain[0]['audit']
     assert again['runs'] == plain[0]['runs']
     # The seconds of earlier processes count too.
     assert again['seconds'] > sum(group['seconds'] for group in plain[0]['groups'])

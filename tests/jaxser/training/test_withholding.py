@@ -12,6 +12,7 @@ from data_pipelines.errors import UserError
 from data_pipelines.protocols import split
 from jaxser.training import experiment, loop
 from jaxser.training.checkpoints import Checkpoints
+from jaxser.training.task import Task
 from jaxser.training.validate import plan_programs
 
 
@@ -29,7 +30,7 @@ def poison(monkeypatch, part: str) -> None:
     The rows stay in their parts, which depend on the emotions as they were.
     """
     make_split = split.make_split
-    load_features = experiment.load_features
+    load_features = Task.mel_RxM.func
 
     def make_poisoned_split(config, prepared):
         made = make_split(config, prepared)
@@ -52,7 +53,7 @@ def poison(monkeypatch, part: str) -> None:
         return mel_RxM
 
     monkeypatch.setattr(split, 'make_split', make_poisoned_split)
-    monkeypatch.setattr(experiment, 'load_features', load_poisoned_features)
+    monkeypatch.setattr(Task, 'mel_RxM', property(load_poisoned_features))
 
 
 def selected_parameters(path: Path) -> dict:
