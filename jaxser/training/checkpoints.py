@@ -29,7 +29,7 @@ class Restored(NamedTuple):
     """A checkpoint: after how many epochs it was saved, its arrays, and its record."""
 
     epoch: int
-    arrays: object
+    arrays: dict
     record: dict
 
 
@@ -50,11 +50,12 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
         self.manager = ocp.CheckpointManager(folder, options=options)
 
-    def save(self, epoch: int, arrays, record: dict, layout: Layout) -> None:
+    def save(self, epoch: int, arrays: dict, record: dict, layout: Layout) -> None:
         """Saves a checkpoint after `epoch` epochs; each process saves its devices' arrays."""
         lead = [layout.D, layout.R]
         host = {
             'lead': lead,
+            'parts': sorted(arrays),
             'record': record,
             'record_sha256': hash_json([lead, record]),
             'sha256': gather_digests(digest_rows(arrays), layout.D),
@@ -65,13 +66,13 @@ class Checkpoints:
         with _without_further_errors():
             self.manager.save(epoch, args=content)
 
-    def restore(self, template, layout: Layout) -> Restored | None:
+    def restore(self, template: dict, layout: Layout) -> Restored | None:
         """Returns the newest checkpoint that is not damaged; None if there are no checkpoints.
 
-        `template` is a tree of arrays, or of their shapes, like the one that was saved. The arrays
-        are put on the devices of `layout`, which may be other devices than at the save. Damaged
-        checkpoints are named, and stay where they are: see `set_aside`. UserError if all are
-        damaged.
+        `template` has arrays, or their shapes, for every name that may have been saved; a
+        checkpoint has those that were. The arrays are put on the devices of `layout`, which may be
+        other devices than at the save. Damaged checkpoints are named, and stay where they are: see
+        `set_aside`. UserError if all are damaged.
         """
         for epoch in sorted(self.manager.all_steps(), reverse=True):
             try:
@@ -109,7 +110,7 @@ class Checkpoints:
         distributed.wait_for_all('damaged checkpoints are moved')
         self.manager.reload()
 
-    def _restore_epoch(self, epoch: int, template, layout: Layout) -> Restored:
+    def _restore_epoch(self, epoch: int, template: dict, layout: Layout) -> Restored:
         with _damage_as_error():
             json_only = self.args.Composite(host=self.args.JsonRestore())
             host = self.manager.restore(epoch, args=json_only)['host']
@@ -117,6 +118,8 @@ class Checkpoints:
             record = host['record']
             if host.get('record_sha256') not in (None, hash_json([[D, R], record])):
                 raise DamagedCheckpoint('its record is not as it was saved')
+            # Checkpoints of earlier versions have all parts.
+            template = {part: template[part] for part in host.get('parts', template)}
 
             def empty(x_DxR):
                 return np.empty((D, R, *x_DxR.shape[2:]), x_DxR.dtype)

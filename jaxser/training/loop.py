@@ -157,7 +157,7 @@ class GroupLoop:
             return False
         self.checkpoints.set_aside(checkpoint.epoch)
         self.epoch, arrays, record = checkpoint
-        self.state = arrays['state']
+        self.state = arrays.get('state', self.state)  # not needed after the last epoch
         self.best = arrays['best']
         self.record.from_json(record)
         epochs = self.config.train.epochs
@@ -292,7 +292,13 @@ class GroupLoop:
             )
 
     def _save_checkpoint(self, epoch: int) -> None:
-        arrays = {'state': self.state, 'best': self.best}
+        """Saves the selected parameters, and before the end of training the state, too.
+
+        The state is three times as large: parameters, and two moments of the optimiser.
+        """
+        arrays = {'best': self.best}
+        if epoch < self.config.train.epochs:
+            arrays['state'] = self.state
         self.checkpoints.save(epoch, arrays, self.record.to_json(), self.layout)
 
     # --- after the last epoch -----------------------------------------------------------------

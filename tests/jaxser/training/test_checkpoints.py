@@ -68,6 +68,16 @@ def test_the_newest_checkpoint_is_restored(folder, layout):
     assert_is_saved(restore(folder, layout), 4)
 
 
+def test_a_checkpoint_without_the_state_is_restored_without_it(folder, layout):
+    """That after the last epoch has the selected parameters only."""
+    best = {'best': make_arrays(5)['best']}
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.save(5, layout.put_runs_on_devices(best), RECORD, layout)
+    restored = restore(folder, layout)
+    assert restored.epoch == 5
+    jax.tree.map(np.testing.assert_array_equal, restored.arrays, best)
+
+
 def test_the_next_api_of_orbax_reads_a_checkpoint(folder):
     """That of `experimental.v1`, which is to follow the API that writes them."""
     ocp = pytest.importorskip('orbax.checkpoint.experimental.v1')

@@ -1,6 +1,8 @@
 """A damaged newest checkpoint: refused by the bundle, and trained on to the same bits."""
 
+import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers import tiny_config
@@ -8,6 +10,14 @@ from helpers import tiny_config
 from data_pipelines.errors import UserError
 from jaxser.serving import bundling
 from jaxser.training import experiment
+from jaxser.training.checkpoints import Checkpoints
+
+
+def saved_parts(folder: Path) -> dict[int, set[str]]:
+    """Returns the names of what each checkpoint has."""
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        manager = checkpoints.manager
+        return {epoch: set(manager.restore(epoch)['arrays']) for epoch in manager.all_steps()}
 
 
 def test_training_continues_from_the_checkpoint_before_to_the_same_bits(data, tmp_path, capsys):
@@ -18,6 +28,8 @@ def test_training_continues_from_the_checkpoint_before_to_the_same_bits(data, tm
     predictions = (tmp_path / 'predictions.csv').read_bytes()
     metrics = (tmp_path / 'metrics.jsonl').read_bytes()
     group = tmp_path / 'groups' / '0'
+    # The state is three times as large as the selected parameters, which alone are needed later.
+    assert saved_parts(group / 'checkpoints') == {1: {'best', 'state'}, 2: {'best'}}
     shutil.rmtree(group / 'checkpoints' / '2' / 'arrays' / 'd')
 
     with pytest.raises(UserError, match=r'checkpoints/2 is damaged.*remove results\.json'):
