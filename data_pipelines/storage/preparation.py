@@ -35,6 +35,7 @@ from data_pipelines.storage.prepared import (
     incomplete_error,
     read_record,
 )
+from data_pipelines.storage.shards import write_columns
 from data_pipelines.storage.summary import WrittenDataset, print_summary, write_lists
 from data_pipelines.storage.workers import run_workers
 
@@ -414,7 +415,7 @@ def write_dataset(
     beam_options=None,
     extractor: Extractor | None = None,
 ) -> WrittenDataset:
-    """Writes the data set below `folder`: the shards, two CSV files, and last the record."""
+    """Writes the data set below `folder`: shards, columns, two CSV files, and last the record."""
     program = 'Beam' if beam_options else f'{workers} worker process(es)'
     print(f'{corpus.title}: {len(utterances)} utterances; starting {program} ...', flush=True)
     if beam_options:
@@ -432,6 +433,7 @@ def write_dataset(
         else:
             written.accepted.append((utterance, outcome))
     write_lists(written)
+    write_columns(shards)
     counts = {'accepted': len(written.accepted), 'rejected': len(written.rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
     content = record | counts | spec.record_fields() | versions

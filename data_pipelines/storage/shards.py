@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines.errors import UserError
-from data_pipelines.storage import tfrecord
+from data_pipelines.storage import npz, tfrecord
 from data_pipelines.storage.schema import (
+    ARRAY_COLUMNS,
     AUDIO_FACTS,
     LATER_TEXT_COLUMNS,
     RATING_COLUMNS,
@@ -39,6 +40,11 @@ ALL_COLUMNS = {*LOADED_TEXTS, *LOADED_NUMBERS, *LOADED_VECTORS, 'frames', 'signa
 
 INFO_FILE = 'dataset_info.json'
 FEATURES_FILE = 'features.json'
+
+# The columns of all records, so that training need not read every shard to begin. `prepare` writes
+# it; data sets of earlier versions lack it.
+COLUMNS_FILE = 'columns.npz'
+SIZES_KEY = 'file_sizes'  # in it: the bytes of each shard
 
 FLOAT16_BYTES = 2
 
@@ -100,7 +106,55 @@ def _damaged_file_error(file: str | Path, error: Exception) -> UserError:
 
 
 def read_columns(folder: Path) -> Utterances:
-    """Reads the columns of the data set in `folder`, and checks every record's checksum.
+    """Reads the columns of the data set in `folder`.
+
+    They are in one file beside the shards. In data sets of earlier versions, they are read from the
+    shards. UserError with the name of the first file that is damaged or missing.
+    """
+    file = folder / COLUMNS_FILE
+    if not file.exists():
+        return scan_columns(folder)
+    description = _read_description(folder)
+    try:
+        with open(file, 'rb') as stream, np.load(stream, allow_pickle=False) as content:
+            sizes = content[SIZES_KEY].tolist()
+            text = {key: content[npz.TEXT_PREFIX + key] for key in LOADED_TEXTS}
+            arrays = {key: content[key] for key in ARRAY_COLUMNS}
+            utterances = Utterances(text, files=description.files, **arrays)
+        if len(utterances) != description.count or len(sizes) != len(description.files):
+            raise ValueError(f'it is not of the shards that {INFO_FILE} describes')
+    except npz.READ_ERRORS as error:
+        raise UserError(
+            f'{file} is damaged ({type(error).__name__}: {error}). Remove this file: the columns '
+            'are then read from the shards.'
+        ) from None
+    for shard, size in zip(description.files, sizes):
+        _check_size(shard, size)
+    return utterances
+
+
+def _check_size(shard: str, size: int) -> None:
+    """UserError if a shard is missing, or has another size than when its columns were stored."""
+    try:
+        found = os.stat(shard).st_size
+        if found != size:
+            raise ValueError(f'it has {found} bytes, expected {size}')
+    except (OSError, ValueError) as error:
+        raise _damaged_file_error(shard, error) from None
+
+
+def write_columns(folder: Path) -> None:
+    """Writes the columns of the data set in `folder` into one file beside the shards."""
+    utterances = scan_columns(folder)
+    arrays = {npz.TEXT_PREFIX + key: column for key, column in utterances.text.items()}
+    for key in ARRAY_COLUMNS:
+        arrays[key] = getattr(utterances, key)
+    arrays[SIZES_KEY] = np.array([os.stat(file).st_size for file in utterances.files])
+    np.savez(folder / COLUMNS_FILE, **arrays)
+
+
+def scan_columns(folder: Path) -> Utterances:
+    """Reads the columns from the shards of the data set in `folder`; checks all checksums.
 
     UserError with the name of the first file that is damaged or missing.
     """

@@ -12,7 +12,7 @@ from stand_in import CORPUS
 
 from data_pipelines import corpora
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.storage import builder, dataset, npz, prepared, schema
+from data_pipelines.storage import builder, dataset, npz, prepared, schema, shards
 
 
 def read_examples(packed: Path) -> Iterator[dict]:
@@ -40,6 +40,7 @@ def write_sharded(packed_dir: Path, data_dir: Path) -> Path:
     packed = npz.npz_path(packed_dir, CORPUS, LogMel())
     corpus = corpora.load_corpus(CORPUS)
     folder = builder.write_shards(corpus, LogMel(), read_examples(packed), data_dir)
+    shards.write_columns(folder)
     record = npz.read_record(packed) | {'corpus': CORPUS, 'source': str(packed)}
     (folder / prepared.RECORD_FILE).write_text(json.dumps(record))
     return folder

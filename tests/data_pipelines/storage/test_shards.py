@@ -157,12 +157,48 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
-def test_damaged_shard_is_named_when_columns_are_read(copy, damage):
+def test_damaged_shard_is_named_when_columns_are_read_from_it(copy, damage):
+    """As in data sets of earlier versions, which have no file of columns."""
+    (copy / shards.COLUMNS_FILE).unlink()
     (shard,) = copy.glob('*.tfrecord*')
     damage(shard)
     message = rf'{shard.name} is damaged or missing .*Remove .* and prepare'
     with pytest.raises(UserError, match=message):
         shards.read_columns(copy)
+
+
+def test_the_file_of_columns_has_what_the_shards_have(prepared):
+    """They are equal to the bit and have equal types."""
+    stored = shards.read_columns(prepared.folder)
+    scanned = shards.scan_columns(prepared.folder)
+    assert stored.files == scanned.files
+    assert stored.text.keys() == scanned.text.keys()
+    for key, column in scanned.text.items():
+        np.testing.assert_array_equal(stored.text[key], column, strict=True)
+    for key in schema.ARRAY_COLUMNS:
+        np.testing.assert_array_equal(getattr(stored, key), getattr(scanned, key), strict=True)
+
+
+SIZE_DAMAGE = {name: damage for name, damage in DAMAGE.items() if name != 'flip'}
+
+
+@pytest.mark.parametrize('damage', SIZE_DAMAGE.values(), ids=SIZE_DAMAGE)
+def test_a_shard_of_another_size_is_named_when_the_file_of_columns_is_read(copy, damage):
+    """Flipped bits are found when the features are read."""
+    (shard,) = copy.glob('*.tfrecord*')
+    damage(shard)
+    with pytest.raises(UserError, match=rf'{shard.name} is damaged or missing .*Remove'):
+        shards.read_columns(copy)
+
+
+@pytest.mark.parametrize('damage', [flip_bit, cut_in_half, clear])
+def test_a_damaged_file_of_columns_is_named(copy, damage):
+    file = copy / shards.COLUMNS_FILE
+    damage(file)
+    with pytest.raises(UserError, match=rf'{file.name} is damaged .*Remove this file'):
+        shards.read_columns(copy)
+    file.unlink()
+    assert len(shards.read_columns(copy)) == 9
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
@@ -254,7 +290,7 @@ def test_damaged_description_is_named(copy, name, damage):
 
 
 def test_a_damaged_template_of_file_names_is_named(copy):
-    """A flipped bit leaves JSON that TFDS reads, but no names of shards."""
+    """A flipped bit leaves JSON, but no names of shards."""
     path = copy / 'dataset_info.json'
     path.write_text(path.read_text().replace('{DATASET}', '{DAT@SET}'))
     with pytest.raises(UserError, match=r'dataset_info.json .*is damaged or missing .*DAT@SET'):
