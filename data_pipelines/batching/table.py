@@ -115,14 +115,12 @@ class ExampleTable:
 
     def _use_enrolled_moments(self, order_seed: int) -> None:
         """Replaces the global moments by those with the offsets of enrolled speakers."""
-        N = len(self.utterances)  # the groups before N are single utterances, and not needed
-        self.global_index_F -= N
         self.enrolled = EnrolledMoments(
             self.utterances,
             self.folds,
             self.emotion_N,
             self.domain_N['speaker'],
-            Moments(self.mean[N:], self.scale[N:], self.moments_index_FxN - N),
+            Moments(self.mean, self.scale, self.moments_index_FxN),
             order_seed,
         )
         self.mean, self.scale, self.moments_index_FxN = self.enrolled.evaluation
@@ -169,47 +167,59 @@ class ExampleTable:
     def _group_utterances(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Returns moments_index_FxN, and the rows of each group with common moments.
 
-        Index n < N is the single utterance n, N + g is group g. A group is a fold's training part,
-        or a speaker's utterances that are seen in training, or all of a speaker's utterances except
-        those that the fold withholds, and of copies only those that the fold uses.
+        A group is a fold's training part, or a speaker's utterances that are seen in training, or
+        all of a speaker's utterances except those that the fold withholds, and of copies only those
+        that the fold uses. Where some utterances have moments of their own, index n < N is the
+        single utterance n, and N + g is group g.
         """
         F, N = self.target_FxN.shape
-        speaker_N = self.domain_N['speaker']
-        index_FxN = np.tile(np.arange(N, dtype=np.int32), (F, 1))
+        index_FxN = np.zeros((F, N), np.int32)
+        if self.has_common_moments:
+            index_FxN += np.arange(F, dtype=np.int32)[:, None]
+            return index_FxN, [fold.train for fold in self.folds]
         groups: list[np.ndarray] = []
         if self.normalisation == 'none':
-            index_FxN[:] = 0
-        elif self.normalisation in ('global', 'speaker_enrolled'):
+            return index_FxN, groups
+        index_FxN += np.arange(N, dtype=np.int32)
+        if self.normalisation != 'utterance':
             for f, fold in enumerate(self.folds):
-                index_FxN[f] = N + len(groups)
-                groups.append(fold.train)
-        elif self.normalisation == 'speaker':
-            for f, fold in enumerate(self.folds):
-                training_rows = np.concatenate([fold.train_and_adapt, fold.identity])
-                for speaker, rows in self._rows_by_speaker(training_rows).items():
-                    index_FxN[f, speaker_N == speaker] = N + len(groups)
-                    groups.append(rows)
-        elif self.normalisation == 'speaker_transductive':
-            for f, fold in enumerate(self.folds):
-                unused_rows = np.union1d(fold.withheld, unused_copies(self.utterances, fold))
-                used_rows = np.setdiff1d(np.arange(N), unused_rows)
-                for speaker, rows in self._rows_by_speaker(used_rows).items():
-                    index_FxN[f, speaker_N == speaker] = N + len(groups)
-                    groups.append(rows)
+                rows_by_speaker = self._rows_by_speaker(self._normalised_rows(fold))
+                group_of_speaker = np.full(len(self.domains['speaker']) + 1, -1)  # last: unknown
+                group_of_speaker[list(rows_by_speaker)] = (
+                    N + len(groups) + np.arange(len(rows_by_speaker))
+                )
+                groups += rows_by_speaker.values()
+                group_N = group_of_speaker[self.domain_N['speaker']]
+                index_FxN[f] = np.where(group_N < 0, index_FxN[f], group_N)
         return index_FxN, groups
 
+    @property
+    def has_common_moments(self) -> bool:
+        """Returns whether all utterances of a fold have the moments of its training part."""
+        return self.normalisation in ('global', 'speaker_enrolled')
+
+    def _normalised_rows(self, fold: Fold) -> np.ndarray:
+        """Returns the rows over which the moments of a speaker are computed."""
+        if self.normalisation == 'speaker':
+            return np.concatenate([fold.train_and_adapt, fold.identity])
+        unused_rows = np.union1d(fold.withheld, unused_copies(self.utterances, fold))
+        return np.setdiff1d(np.arange(len(self.utterances)), unused_rows)
+
     def _rows_by_speaker(self, rows: np.ndarray) -> dict[int, np.ndarray]:
-        """Returns the rows of each known speaker, by the speaker's index."""
-        index = self.domain_N['speaker'][rows]
-        return {speaker: rows[index == speaker] for speaker in np.unique(index[index >= 0])}
+        """Returns the rows of each known speaker, in their order, by the speaker's index."""
+        rows = rows[self.domain_N['speaker'][rows] >= 0]
+        speaker_of_row = self.domain_N['speaker'][rows]
+        speakers, counts = np.unique(speaker_of_row, return_counts=True)
+        by_speaker = rows[np.argsort(speaker_of_row, kind='stable')]
+        return dict(zip(speakers.tolist(), np.split(by_speaker, np.cumsum(counts)[:-1])))
 
     def _normalise_groups(self, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and scale of every single utterance, then of the groups."""
+        """Returns mean and scale of every single utterance, where needed, then of the groups."""
         u = self.utterances
         if self.normalisation == 'none':
             return np.zeros((1, u.bands), np.float32), np.ones((1, u.bands), np.float32)
-        means = [u.mean_NxM]
-        variances = [u.variance_NxM]
+        means = [] if self.has_common_moments else [u.mean_NxM]
+        variances = [] if self.has_common_moments else [u.variance_NxM]
         for rows in groups:
             mean_M, variance_M = _pool_moments(
                 u.frames_N[rows], u.mean_NxM[rows], u.variance_NxM[rows]
@@ -281,9 +291,11 @@ def index_values(value_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     '' is unknown: it is no value, and its index is -1.
     """
-    values = np.unique(value_N[value_N != ''])
-    index_N = np.where(value_N == '', -1, np.searchsorted(values, value_N))
-    return values, index_N.astype(np.int32)
+    texts = value_N.tolist()  # a dictionary is faster than sorting all texts
+    values = sorted(set(texts) - {''})
+    index_of_text = {'': -1} | {text: index for index, text in enumerate(values)}
+    index_N = np.fromiter([index_of_text[text] for text in texts], np.int32, len(texts))
+    return np.array(values, dtype=value_N.dtype), index_N
 
 
 def _pool_moments(

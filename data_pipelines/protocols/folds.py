@@ -126,7 +126,7 @@ def make_folds(
     check_no_copies(sorted(corpora - set(protocol.identity)), 'data.corpora')
     identity_N = identity_mask(utterances, protocol.identity)
     own_rows = np.flatnonzero(~identity_N)
-    own_utterances = utterances[own_rows]
+    own_utterances = utterances[own_rows] if protocol.identity else utterances
     if protocol.name in CROSS_CORPUS_PROTOCOLS:
         folds = make_cross_corpus_folds(own_utterances, protocol)
     else:
