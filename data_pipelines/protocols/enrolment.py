@@ -172,6 +172,9 @@ def describe_shortages(
     utterances: Utterances, folds: list[Fold], counts: set[int | str]
 ) -> list[str]:
     """Returns a sentence for each of the counts of enrolled utterances that a speaker lacks."""
+    numbers = sorted(counts - {'none', 'all'})
+    if not numbers:
+        return []
     sentences = []
     speaker_N = utterances.text['speaker']
     available = []
@@ -179,7 +182,7 @@ def describe_shortages(
         tested = np.unique(speaker_N[np.concatenate([fold.dev, fold.test])])
         own_rows = _rows_by_speaker(fold.enrolment, speaker_N)
         available += [len(own_rows.get(speaker, ())) for speaker in tested[tested != '']]
-    for count in sorted(counts - {'none', 'all'}):
+    for count in numbers:
         if not available or min(available) >= count:
             continue
         counts = f'{min(available)} to {max(available)}'

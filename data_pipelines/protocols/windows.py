@@ -53,7 +53,9 @@ def _segments_by_name(names: list[str], known: dict) -> dict[int, tuple[str, flo
     segments = {}
     files = set()
     for row, name in enumerate(names):
-        match = None if row in known else SEGMENT_NAME_PATTERN.fullmatch(name)
+        if '#' not in name or row in known:
+            continue
+        match = SEGMENT_NAME_PATTERN.fullmatch(name)
         if match is None:
             continue
         file, start, end = match.groups()
@@ -62,7 +64,7 @@ def _segments_by_name(names: list[str], known: dict) -> dict[int, tuple[str, flo
         except ValueError:
             continue
         files.add(file)
-    for row, name in enumerate(names):
+    for row, name in enumerate(names if files else ()):
         if name in files and row not in known:
             segments[row] = (name, 0.0, math.inf)
     return segments
