@@ -34,8 +34,12 @@ from jaxser.analysis.measure import Measure
 DRAWS = 2000
 # Where fewer than RARE_COUNT of the first draws are as extreme as the estimate, the p-value is
 # computed from RARE_DRAWS: the smallest p-value of 2,000 draws is too large for a correction for
-# many comparisons.
+# many comparisons. Above 300 speakers the time of so many draws would be too long: there are fewer,
+# so that draws x speakers is RARE_WEIGHTS, but not below LEAST_RARE_DRAWS. (Student's t is no
+# substitute: with speakers of very different sizes, its tails are far too thin.)
 RARE_DRAWS = 50_000
+RARE_WEIGHTS = 15_000_000
+LEAST_RARE_DRAWS = 10_000
 RARE_COUNT = 10
 # Number of weights (draws x speakers) that are processed at a time. The arrays of a block of this
 # size fit into the cache of the processor.
@@ -220,9 +224,15 @@ def bootstrap_estimate(*terms: Term, with_p: bool = True, error_factor: float = 
         return Estimate(value, ci95, None)
     extreme_Q = distance_Q >= abs(value) / error
     if extreme_Q.sum() < RARE_COUNT:
-        extreme_Q = _studentised_distances(terms, value, RARE_DRAWS) >= abs(value) / error
+        draws = rare_draws(speakers)
+        extreme_Q = _studentised_distances(terms, value, draws) >= abs(value) / error
     p = (int(extreme_Q.sum()) + 1) / (len(extreme_Q) + 1)
     return Estimate(value, ci95, p)
+
+
+def rare_draws(speakers: int) -> int:
+    """Returns the number of draws from which a small p-value is computed."""
+    return min(RARE_DRAWS, max(RARE_WEIGHTS // speakers, LEAST_RARE_DRAWS))
 
 
 def _values_and_errors(terms: tuple, weight_QxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

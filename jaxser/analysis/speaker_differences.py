@@ -25,6 +25,7 @@ class SpeakerDifference(NamedTuple):
     speaker: str
     value: float
     ci95: tuple[float, float] | None  # roughly 95 %; None if the utterances have no spread
+    utterances: int  # tested ones of the speaker
 
 
 class CorrectShares(NamedTuple):
@@ -47,7 +48,7 @@ def speaker_differences(analysis: SweepAnalysis, row: dict, other: dict) -> list
     differences = []
     for speaker, rows in _rows_by_speaker(shares.speaker_N).items():
         value, ci95 = mean_over_classes(difference_N[rows], shares.truth_N[rows])
-        differences.append(SpeakerDifference(speaker, value, ci95))
+        differences.append(SpeakerDifference(speaker, value, ci95, len(rows)))
     return differences
 
 
@@ -68,7 +69,7 @@ def _concordance_differences(
     differences = []
     for speaker, rows in _rows_by_speaker(seeds[0].speaker_N).items():
         value, ci95 = concordance_difference(moment_ZxNxAx6[:, rows], other_ZxNxAx6[:, rows])
-        differences.append(SpeakerDifference(speaker, value, ci95))
+        differences.append(SpeakerDifference(speaker, value, ci95, len(rows)))
     return differences
 
 

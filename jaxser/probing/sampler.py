@@ -8,6 +8,9 @@ from data_pipelines.protocols.folds import Fold
 from jaxser.runs import run_label, varying_keys
 from jaxser.training import tracking
 
+# Of more utterances in a fold, a random sample of so many is kept. The map shows fewer.
+MAX_UTTERANCES = 5_000
+
 
 class Sample(NamedTuple):
     """The representation of one run; z_NxD belongs to the utterances `rows` of its fold."""
@@ -20,7 +23,8 @@ class Sample(NamedTuple):
 class RepresentationSampler:
     """Keeps, for every setting, the representation of its first run that did not diverge.
 
-    Only runs of the first run's fold are kept, so that all settings have the same utterances.
+    Only runs of the first run's fold are kept, so that all settings have the same utterances. Of
+    many utterances it is a sample, which is the same for all settings, too.
     """
 
     def __init__(self, runs: list[dict]):
@@ -38,6 +42,11 @@ class RepresentationSampler:
             if run['fold'] != self.fold_number or label in self.samples:
                 continue
             rows, z_NxD = representations.get_run(n)
+            if len(rows) > MAX_UTTERANCES:
+                # By a random number of each utterance, whatever else is in the fold.
+                number_N = np.random.default_rng(0).random(rows[-1] + 1)[rows]
+                chosen = np.sort(np.argsort(number_N)[:MAX_UTTERANCES])
+                rows, z_NxD = rows[chosen], z_NxD[chosen]
             if np.isfinite(z_NxD).all():
                 self.samples[label] = Sample(folds[group.subset_fold_N[n]], rows, z_NxD)
 
@@ -46,15 +55,19 @@ class RepresentationSampler:
 
         By utterance: `utterance`, `speaker` and `emotion`, from the columns `text`. `setting` has
         the settings' labels. For setting n: z_n (float16), row_n (indices of utterances) and part_n
-        (train, adapt, withheld, dev or test).
+        (train, adapt, withheld, dev or test). Of more than MAX_UTTERANCES utterances, the columns
+        have only those of the sample.
         """
+        kept = np.arange(len(text['utterance']))
+        if len(kept) > MAX_UTTERANCES:
+            kept = np.unique(np.concatenate([s.rows for s in self.samples.values()] or [kept]))
         arrays = {}
         for key in ('utterance', 'speaker', 'emotion'):
-            arrays[key] = text[key].astype(str)
+            arrays[key] = text[key][kept].astype(str)
         arrays['setting'] = np.array(list(self.samples), str)
         for n, sample in enumerate(self.samples.values()):
             arrays[f'z_{n}'] = sample.z_NxD.astype(np.float16)
-            arrays[f'row_{n}'] = sample.rows
+            arrays[f'row_{n}'] = np.searchsorted(kept, sample.rows)
             arrays[f'part_{n}'] = _part_names(sample)
         return arrays
 

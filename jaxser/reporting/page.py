@@ -14,7 +14,13 @@ from jaxser.analysis.finished import (
     with_most_enrolled,
     without_negative_lam,
 )
-from jaxser.reporting import audit_sections, leakage_sections, sections, training_sections
+from jaxser.reporting import (
+    audit_sections,
+    leakage_sections,
+    sections,
+    speaker_sections,
+    training_sections,
+)
 from jaxser.reporting.card_facts import RED
 from jaxser.reporting.cards import INVALID_SECTION, make_cards
 from jaxser.reporting.enrolment import enrolment_png, enrolment_section
@@ -31,7 +37,7 @@ SECTIONS = (
     sections.settings_section,
     leakage_sections.leakage_section,
     enrolment_section,
-    sections.speakers_section,
+    speaker_sections.speakers_section,
     ratings_section,
     sections.confusions_section,
     sections.groups_section,
@@ -61,8 +67,9 @@ RESULT_SECTIONS = (
 def write_report(path) -> Path:
     """Writes the report of the finished sweep in `path`; returns the path of the page.
 
-    The report is report.html, summary.csv and the figures leakage.png, if the sweep was probed,
-    enrolment.png, if speakers were enrolled, and ratings.png, if ratings were predicted.
+    The report is report.html, summary.csv, speakers.csv and the figures leakage.png, if the sweep
+    was probed, enrolment.png, if speakers were enrolled, and ratings.png, if ratings were
+    predicted.
 
     Raises UserError when there is no finished sweep.
     """
@@ -76,6 +83,7 @@ def write_report(path) -> Path:
         files = {
             'report.html': page,
             'summary.csv': summary_csv(analysis),
+            speaker_sections.SPEAKERS_FILE: speaker_sections.speakers_csv(analysis),
             'leakage.png': leakage_sections.tradeoff_png(analysis),
             'enrolment.png': enrolment_png(analysis),
             'ratings.png': ratings_png(analysis),

@@ -10,16 +10,11 @@ from jaxser.analysis import bootstrap
 from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import is_biased_low
 from jaxser.analysis.measure import CCC, UAR, Measure
-from jaxser.analysis.speaker_differences import speaker_differences
 from jaxser.analysis.statistics import Statistics
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
-    FOREST_ROWS,
-    ForestAxis,
-    ForestRow,
     draw_confusion_difference,
     draw_confusion_matrix,
-    draw_forest_plot,
     draw_heatmap,
 )
 from jaxser.reporting.formats import (
@@ -45,6 +40,12 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.plotting import MAX_COLOURS
+from jaxser.reporting.speaker_sections import (
+    EXTREME_SPEAKERS,
+    MAX_LISTED_SPEAKERS,
+    MIN_LISTED_UTTERANCES,
+    SPEAKERS_FILE,
+)
 from jaxser.reporting.target import define_measure
 from jaxser.runs import distinct_values
 
@@ -174,62 +175,6 @@ def _other_measure_cells(measure: Measure, row: dict) -> list[tuple[str, str]]:
     ]
 
 
-def speakers_section(analysis: SweepAnalysis) -> Section:
-    """Returns the difference to plain training, speaker by speaker."""
-    name, title = 'speakers', 'Speaker by speaker'
-    if not analysis.plain_row:
-        text = 'There is no plain training (lam = 0, erm) in this sweep to compare with.'
-        if analysis.is_all_plain:
-            text = 'All settings are plain training: nothing to compare.'
-        return Section(name, title, html_paragraph(text))
-    overall = bootstrap.difference_estimate(
-        analysis.statistics(analysis.best_row),
-        analysis.statistics(analysis.plain_row),
-        with_p=False,
-    )
-    overall_name = 'all, 95 %' if overall.ci95 else 'all'
-    overall_row = ForestRow(overall_name, overall.value, overall.ci95, is_summary=True)
-    rows = []
-    for difference in speaker_differences(analysis, analysis.best_row, analysis.plain_row):
-        rows.append(ForestRow(*difference))
-    rows.sort(key=_forest_value, reverse=True)
-    gains = sum(row.value > 0 for row in rows)
-    losses = sum(row.value < 0 for row in rows)
-    best_title = analysis.setting_title(analysis.best_row)
-    plain_title = analysis.setting_title(analysis.plain_row)
-    body = html_figures(
-        f'{best_title} minus {plain_title}, speaker by speaker, folds pooled, mean over seeds: '
-        f'{pluralize(gains, "speaker")} with a higher {analysis.measure.title}, {losses} with a '
-        "lower one. Bars of speakers: about 95 %, from the spread of the speaker's utterances. "
-        'Blue: the bar is above 0; orange: below 0; grey: no interval, or it includes 0. Of many '
-        'speakers, some are blue or orange by chance.',
-        _forest_pictures(rows, overall_row, analysis.measure),
-    )
-    return Section(name, title, body)
-
-
-def _forest_value(row: ForestRow) -> float:
-    return row.value
-
-
-def _forest_pictures(rows: list[ForestRow], overall: ForestRow, measure: Measure) -> list[Picture]:
-    """Returns panels of at most FOREST_ROWS speakers, with the same axis."""
-    difference = f'{measure.title} minus that of plain training'
-    axis = ForestAxis.of(difference, [*rows, overall])
-    panels = -(-len(rows) // FOREST_ROWS)
-    size = -(-len(rows) // panels)
-    pictures = []
-    for start in range(0, len(rows), size):
-        shown = rows[start : start + size]
-        part = f', speakers {start + 1} to {start + len(shown)}' if panels > 1 else ''
-        alt = (
-            f'{measure.title} of each speaker minus that of plain training{part}; '
-            f'all: {overall.value:+.3f}'
-        )
-        pictures.append(Picture(alt, draw_forest_plot, ([*shown, overall], axis)))
-    return pictures
-
-
 def confusions_section(analysis: SweepAnalysis) -> Section | None:
     """Returns the confusion matrices of the best setting and of plain training.
 
@@ -268,7 +213,11 @@ def confusions_section(analysis: SweepAnalysis) -> Section | None:
 
 
 def groups_section(analysis: SweepAnalysis) -> Section:
-    """Returns UAR or CCC by corpus, language, sex and speaker, and which group has the lowest."""
+    """Returns UAR or CCC by corpus, language, sex and speaker, and which group has the lowest.
+
+    Of many speakers, only those with enough utterances count, and only the lowest and the highest
+    are shown.
+    """
     if not analysis.best_row:
         return Section('groups', 'By group', html_paragraph(NO_COMPLETE_SETTING))
     best = analysis.statistics(analysis.best_row)
@@ -277,6 +226,9 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     lowest_groups = []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
         masks = analysis.speaker_groups(kind)
+        is_shortened = kind == 'speaker' and len(masks) > MAX_LISTED_SPEAKERS
+        if is_shortened:
+            masks = _with_enough_utterances(best, masks)
         if len(masks) < 2:
             continue
         values, cells_by_row = [], []
@@ -289,11 +241,37 @@ def groups_section(analysis: SweepAnalysis) -> Section:
             cells_by_row.append([(kind, group), *cells])
         lowest = _lowest_groups(values)
         lowest_groups.append(_describe_lowest(kind, list(masks), values, lowest))
+        if is_shortened:
+            tables += _shortened_table(analysis.measure, values, cells_by_row)
+            continue
         table = cells_table(f'{analysis.measure.title} by {kind}', cells_by_row, highlighted=lowest)
         if kind == 'speaker':
             table = html_details(pluralize(len(masks), 'speaker'), table)
         tables += table
     return Section('groups', 'By group', _groups_note(analysis, lowest_groups) + tables)
+
+
+def _with_enough_utterances(
+    statistics: Statistics, masks: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Returns the groups with at least MIN_LISTED_UTTERANCES tested utterances."""
+    enough = {}
+    for group, mask_S in masks.items():
+        if statistics.select_speakers(mask_S).utterances >= MIN_LISTED_UTTERANCES:
+            enough[group] = mask_S
+    return enough
+
+
+def _shortened_table(
+    measure: Measure, values: list[float], cells_by_row: list[list[tuple[str, object]]]
+) -> Markup:
+    """Returns the table of the speakers with the lowest and the highest figures."""
+    order = np.argsort(values, kind='stable').tolist()
+    shown = list(dict.fromkeys((*order[:EXTREME_SPEAKERS], *order[-EXTREME_SPEAKERS:])))
+    title = f'{measure.title} of the speakers with the lowest and the highest'
+    table = cells_table(title, [cells_by_row[n] for n in shown])
+    counted = f'{len(values)} speakers with {MIN_LISTED_UTTERANCES} utterances or more'
+    return html_details(title, table + html_paragraph(f'Of {counted}. All: {SPEAKERS_FILE}.'))
 
 
 def _group_cells(

@@ -282,3 +282,10 @@ def test_estimates_do_not_depend_on_the_size_of_blocks(monkeypatch):
     estimate = bootstrap.bootstrap_estimate(*terms)
     assert estimate.ci95 == pytest.approx(expected.ci95, abs=1e-12)
     assert estimate.p == expected.p
+
+
+@pytest.mark.parametrize(
+    ('speakers', 'draws'), [(6, 50_000), (300, 50_000), (600, 25_000), (5_000, 10_000)]
+)
+def test_many_speakers_have_fewer_draws_of_small_p_values(speakers, draws):
+    assert bootstrap.rare_draws(speakers) == draws

@@ -12,7 +12,7 @@ from jaxser.analysis.comparison import comparison_rows
 from jaxser.analysis.finished import SweepAnalysis, read_finished_sweep
 from jaxser.analysis.frames import results_frame
 from jaxser.analysis.measure import CCC, UAR
-from jaxser.reporting import page, sections
+from jaxser.reporting import page, sections, speaker_sections
 from jaxser.runs import format_value
 
 
@@ -116,7 +116,7 @@ def test_the_table_of_settings_says_how_many_utterances_are_enrolled(tmp_path, m
 def test_a_sweep_of_plain_training_alone_lacks_no_plain_training(tmp_path):
     write_enrolled_sweep(tmp_path / 'w', (0.0,), {(0.0, 0): 0.5, (0.0, 8): 0.5})
     analysis = SweepAnalysis(read_finished_sweep(tmp_path / 'w'))
-    body = sections.speakers_section(analysis).body
+    body = speaker_sections.speakers_section(analysis).body
     assert 'All settings are plain training: nothing to compare.' in body
     assert 'There is no plain training' not in body
 
