@@ -96,10 +96,8 @@ def describe_data(task) -> dict[str, dict]:
 def count_training_speakers(task, runs: list[dict]) -> dict[str, int]:
     """Counts the known speakers of all parts, and those in the training data of some run."""
     speaker_N = task.utterances.text['speaker']
-    rows = []
-    for run in runs:
-        index = task.subset_fold_index[run['fold'], run_subset(run)]
-        rows.append(task.subset_folds[index].train_and_adapt)
+    fold_indices = {task.subset_fold_index[run['fold'], run_subset(run)] for run in runs}
+    rows = [task.subset_folds[index].train_and_adapt for index in sorted(fold_indices)]
     trained = _known_values(speaker_N[np.concatenate(rows)])
     used = _known_values(speaker_N[_rows_of_parts(task, ('train', 'dev', 'test', 'adapt'))])
     return {'trained': len(trained), 'all': len(used)}

@@ -338,16 +338,16 @@ def speaker_attributes(text: dict[str, np.ndarray]) -> dict[str, dict[str, str]]
 
     Several values are joined: a speaker of two languages has 'de+en'.
     """
+    names, speaker_N = np.unique(text['speaker'], return_inverse=True)
+    known_values: dict[str, dict[str, list[str]]] = {name: {} for name in names.tolist() if name}
+    for key in ('sex', 'language', 'corpus'):
+        values, value_N = np.unique(text[key], return_inverse=True)
+        for pair in np.unique(speaker_N * len(values) + value_N).tolist():
+            name = str(names[pair // len(values)])
+            value = str(values[pair % len(values)])
+            if name and value:
+                known_values[name].setdefault(key, []).append(value)
     attributes = {}
-    for speaker in np.unique(text['speaker']):
-        if speaker == '':
-            continue
-        is_own = text['speaker'] == speaker
-        known_values = {}
-        for key in ('sex', 'language', 'corpus'):
-            values = np.unique(text[key][is_own])
-            values = values[values != '']
-            if len(values):
-                known_values[key] = '+'.join(values)
-        attributes[str(speaker)] = known_values
+    for name, lists in known_values.items():
+        attributes[name] = {key: '+'.join(listed) for key, listed in lists.items()}
     return attributes
