@@ -234,7 +234,7 @@ class GroupLoop:
         """Scores a batch of dev; after the last batch selects, logs and saves."""
         current = (self.state.params, self.state.batch_stats)
         _, predicted = self._predict(current, item, batch)
-        self.collected.add_outputs(item.global_row, self.layout.collect(predicted))
+        self.collected.add(item.global_row, self.layout.collect(predicted))
         if item.is_last:
             self._end_epoch()
 
@@ -317,15 +317,15 @@ class GroupLoop:
     def _test(self, item: plan.Item, batch: dict) -> None:
         """Scores a batch of the test part with the selected parameters."""
         _, predicted = self._predict(self.best, item, batch)
-        self.collected.add_outputs(item.global_row, self.layout.collect(predicted))
+        self.collected.add(item.global_row, self.layout.collect(predicted))
 
     def _save_outcome(self) -> dict:
         """Writes and returns the outcome of the group; writes its predictions."""
         runs = self.group.runs
         tests = self._score_runs(with_confusion=True)
         outcome = outputs.make_outcome(runs, self.record, tests, self.entropies)
-        rows = outputs.make_prediction_rows(self.task, runs, self.collected, self.record)
-        self.workdir.save_outcome(self.group_number, outcome, rows)
+        parts = outputs.format_predictions(self.task, runs, self.collected, self.record)
+        self.workdir.save_outcome(self.group_number, outcome, parts)
         return outcome
 
 
