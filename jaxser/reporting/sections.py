@@ -11,6 +11,7 @@ from jaxser.analysis.finished import SweepAnalysis
 from jaxser.analysis.leakage import is_biased_low
 from jaxser.analysis.measure import CCC, UAR, Measure
 from jaxser.analysis.statistics import Statistics
+from jaxser.reporting import speaker_sections
 from jaxser.reporting.curve import curve_key, curve_panels, draw_curve_panel
 from jaxser.reporting.figures import (
     draw_confusion_difference,
@@ -40,12 +41,6 @@ from jaxser.reporting.html import (
     html_paragraph,
 )
 from jaxser.reporting.plotting import MAX_COLOURS
-from jaxser.reporting.speaker_sections import (
-    EXTREME_SPEAKERS,
-    MAX_LISTED_SPEAKERS,
-    MIN_LISTED_UTTERANCES,
-    SPEAKERS_FILE,
-)
 from jaxser.reporting.target import define_measure
 from jaxser.runs import distinct_values
 
@@ -226,7 +221,7 @@ def groups_section(analysis: SweepAnalysis) -> Section:
     lowest_groups = []
     for kind in ('corpus', 'language', 'sex', 'speaker'):
         masks = analysis.speaker_groups(kind)
-        is_shortened = kind == 'speaker' and len(masks) > MAX_LISTED_SPEAKERS
+        is_shortened = kind == 'speaker' and len(masks) > speaker_sections.MAX_LISTED_SPEAKERS
         if is_shortened:
             masks = _with_enough_utterances(best, masks)
         if len(masks) < 2:
@@ -257,7 +252,7 @@ def _with_enough_utterances(
     """Returns the groups with at least MIN_LISTED_UTTERANCES tested utterances."""
     enough = {}
     for group, mask_S in masks.items():
-        if statistics.select_speakers(mask_S).utterances >= MIN_LISTED_UTTERANCES:
+        if statistics.select_speakers(mask_S).utterances >= speaker_sections.MIN_LISTED_UTTERANCES:
             enough[group] = mask_S
     return enough
 
@@ -267,11 +262,13 @@ def _shortened_table(
 ) -> Markup:
     """Returns the table of the speakers with the lowest and the highest figures."""
     order = np.argsort(values, kind='stable').tolist()
-    shown = list(dict.fromkeys((*order[:EXTREME_SPEAKERS], *order[-EXTREME_SPEAKERS:])))
+    ends = speaker_sections.EXTREME_SPEAKERS
+    shown = list(dict.fromkeys((*order[:ends], *order[-ends:])))
     title = f'{measure.title} of the speakers with the lowest and the highest'
     table = cells_table(title, [cells_by_row[n] for n in shown])
-    counted = f'{len(values)} speakers with {MIN_LISTED_UTTERANCES} utterances or more'
-    return html_details(title, table + html_paragraph(f'Of {counted}. All: {SPEAKERS_FILE}.'))
+    least, file = speaker_sections.MIN_LISTED_UTTERANCES, speaker_sections.SPEAKERS_FILE
+    counted = f'{len(values)} speakers with {least} utterances or more'
+    return html_details(title, table + html_paragraph(f'Of {counted}. All: {file}.'))
 
 
 def _group_cells(
