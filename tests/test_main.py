@@ -257,6 +257,21 @@ def test_two_processes_give_the_results_of_one(data, workdir, tmp_path):
     assert 'leakage' in output
 
 
+@pytest.mark.slow
+def test_two_processes_that_share_a_batch_give_the_results_of_one(data, workdir, tmp_path):
+    """Each reads half of every batch. To 1e-5: the sums over a batch have another order."""
+    arguments = ('--config.data.resident=off', '--config.data_devices=2', '--config.sweep.fold=0,1')
+    results = run_two_processes(data, [tmp_path, tmp_path], *arguments)
+    (status, output), (second_status, second_output) = results
+    assert (status, second_status) == (0, 0), output + second_output
+    rows = read_predictions_of_two_folds(tmp_path)
+    expected = read_predictions_of_two_folds(workdir)
+    assert [row['utterance'] for row in rows] == [row['utterance'] for row in expected]
+    posteriors = [float(row['angry']) for row in rows]
+    expected_posteriors = [float(row['angry']) for row in expected]
+    np.testing.assert_allclose(posteriors, expected_posteriors, atol=1e-5)
+
+
 def test_two_processes_need_a_shared_workdir(data, tmp_path):
     """If process 1 writes elsewhere, both end with 2, and it is named."""
     results = run_two_processes(data, [tmp_path / 'a', tmp_path / 'b'])

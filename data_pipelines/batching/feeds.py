@@ -3,6 +3,7 @@
 import collections
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,10 +12,36 @@ from data_pipelines.batching.table import ExampleTable
 from data_pipelines.storage import shards
 
 
+class BatchShare(NamedTuple):
+    """The examples of each batch that a process reads: the parts start to stop, of count equal."""
+
+    start: int = 0
+    stop: int = 1
+    count: int = 1
+
+    def take(self, array: np.ndarray, axis: int) -> np.ndarray:
+        """Returns the share of an array along the axis of the examples."""
+        if self.stop - self.start == self.count:
+            return array
+        size = array.shape[axis] // self.count
+        return np.take(array, range(self.start * size, self.stop * size), axis)
+
+    def take_batch(self, batch: dict[str, np.ndarray], axis: int) -> dict[str, np.ndarray]:
+        """Returns the share of the arrays that have an axis of examples, and the others whole."""
+        shares = {}
+        for name, array in batch.items():
+            has_examples = name.rpartition('_')[2].startswith('B')
+            shares[name] = self.take(array, axis) if has_examples else array
+        return shares
+
+
+WHOLE_BATCH = BatchShare()
+
+
 def resident_feed(
-    table: ExampleTable, items: Iterable[Item]
+    table: ExampleTable, items: Iterable[Item], share: BatchShare = WHOLE_BATCH
 ) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
-    """Yields each item with its batch, for features that are on the device.
+    """Yields each item with the share of its batch, for features that are on the device.
 
     There the frames of all utterances follow one another; `first_B` is the first of an example.
     """
@@ -24,23 +51,27 @@ def resident_feed(
         batch = table.make_batch(item)
         first = np.where(item.row >= 0, first_N[item.row] + item.start_frame, 0)
         batch['first_B'] = first.astype(np.int32)
-        yield item, batch
+        yield item, share.take_batch(batch, item.row.ndim - 1)
 
 
 def streaming_feed(
-    table: ExampleTable, items: Iterable[Item]
+    table: ExampleTable, items: Iterable[Item], share: BatchShare = WHOLE_BATCH
 ) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
-    """Yields each item with its batch and its features, which are read ahead from the shards."""
+    """Yields each item with the share of its batch and its features.
+
+    They are read ahead from the shards; those of other shares are not read.
+    """
     requested: collections.deque[Item] = collections.deque()
 
     def requests():
         for item in items:
             requested.append(item)
-            yield item.row, item.start_frame, item.frames
+            axis = item.row.ndim - 1
+            yield share.take(item.row, axis), share.take(item.start_frame, axis), item.frames
 
     with contextlib.closing(shards.stream_features(table.utterances, requests())) as features:
         for mel in features:
             item = requested.popleft()
-            batch = table.make_batch(item)
+            batch = share.take_batch(table.make_batch(item), item.row.ndim - 1)
             batch['mel_BxTxM'] = mel
             yield item, batch

@@ -3,7 +3,8 @@
 Every array of runs has the leading axes DxR: device, run on that device. Run n is number n % R on
 device n // R. Runs do not depend on each other, so that devices with different runs do not
 communicate. The examples of a batch may be divided over a second mesh axis, `data`; XLA then adds
-the collectives, e.g. for BatchNorm's moments. On accelerators the runs of a device are vmapped. On
+the collectives, e.g. for BatchNorm's moments. If these devices are of several processes, each
+process reads its own examples. On accelerators the runs of a device are vmapped. On
 a CPU they take turns, each through a whole chunk of steps: there vmap makes no product faster, and
 the runs compete for the caches. A device has the batches of the F folds that its runs need, and
 the hyper-parameter `slot` of a run is the index of its own fold among them.
@@ -20,6 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from data_pipelines.batching import feeds
 from data_pipelines.errors import UserError
 from jaxser import features
 from jaxser.training.step import Step
@@ -63,8 +65,10 @@ class Layout:
             axis_types=(AxisType.Auto, AxisType.Auto),
             devices=self.devices,
         )
-        process_D = np.array([row[0].process_index for row in self.mesh.devices])
-        self.local_devices = np.flatnonzero(process_D == jax.process_index())
+        processes = [device.process_index for device in self.mesh.devices.flat]
+        is_local_DxE = np.reshape(processes, (D, data_devices)) == jax.process_index()
+        self.local_devices = np.flatnonzero(is_local_DxE.any(axis=1))
+        self.batch_share = _batch_share(is_local_DxE[self.local_devices])
 
     def with_count(self, count: int) -> 'Layout':
         """Returns a layout of fewer runs with the same devices and the same runs per device."""
@@ -103,7 +107,8 @@ class Layout:
     def put_batch_on_devices(self, batch: dict, batch_axis: int) -> dict:
         """Puts a batch on the devices; its examples are divided over `data`.
 
-        `batch_axis` is their axis: TRAINING_AXIS_B or EVALUATION_AXIS_B.
+        `batch` has this process's `batch_share` of the examples. `batch_axis` is their axis:
+        TRAINING_AXIS_B or EVALUATION_AXIS_B.
         """
         placed = {}
         for name, array in batch.items():
@@ -135,6 +140,21 @@ class Layout:
             fold_DxF[d] = np.pad(folds, (0, F - len(folds)), mode='edge')
             slot_DxR[d] = np.searchsorted(folds, fold_DxR[d])
         return fold_DxF, slot_DxR.reshape(-1)[: self.count]
+
+
+def _batch_share(is_local_DxE: np.ndarray) -> feeds.BatchShare:
+    """Returns the examples of a batch that this process reads.
+
+    `is_local_DxE` says which devices of each batch are this process's. UserError if it has other
+    shares of one batch than of another.
+    """
+    if (is_local_DxE != is_local_DxE[0]).any():
+        raise UserError(
+            f'config.data_devices is {is_local_DxE.shape[1]}, which neither divides the number of '
+            f'devices of a process ({is_local_DxE.sum()}), nor is a multiple of it. Choose another.'
+        )
+    local = np.flatnonzero(is_local_DxE[0])
+    return feeds.BatchShare(int(local[0]), int(local[-1]) + 1, is_local_DxE.shape[1])
 
 
 class CompiledFunctions(NamedTuple):

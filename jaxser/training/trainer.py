@@ -142,7 +142,7 @@ class Trainer:
     def open_feed(self, items: Iterable[plan.Item]) -> Iterator[tuple[plan.Item, dict]]:
         """Returns a generator of (item, batch), for resident or for streamed features."""
         feed = feeds.resident_feed if self.is_resident else feeds.streaming_feed
-        return feed(self.task.table, items)
+        return feed(self.task.table, items, self.groups[0].layout.batch_share)
 
     def predict(
         self, layout: parallel.Layout, variables: tuple, item: plan.Item, batch: dict, hyper: dict

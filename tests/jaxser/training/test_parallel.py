@@ -394,6 +394,16 @@ def test_devices_that_cannot_divide_batches_raise_a_user_error():
         Layout(10, jax.devices()[:7], data_devices=2)
 
 
+def test_a_process_reads_the_examples_of_its_devices():
+    """A batch of four devices of which the last two are its own; batches that are cut otherwise."""
+    share = parallel._batch_share(np.array([[False, False, True, True]]))
+    assert share == (2, 4, 4)
+    np.testing.assert_array_equal(share.take(np.arange(8)[None], 1), [[4, 5, 6, 7]])
+    assert parallel._batch_share(np.ones((3, 2), bool)) == (0, 2, 2)
+    with pytest.raises(UserError, match='data_devices is 2, which neither divides'):
+        parallel._batch_share(np.array([[True, True], [True, False]]))
+
+
 def test_runs_are_grouped_in_order_and_collected_again():
     """Run n is number n % R of device n // R; padding repeats the last run."""
     layout = Layout(5, jax.devices()[:3])
