@@ -167,7 +167,7 @@ def _speaker_figures(average: dict, answers: list[dict]) -> tuple[dict, Recalls]
         parts = [answer['recall'].get(attacker, {}) for answer in answers]
         recalls_by_attacker[attacker] = _mean_by_speaker(parts)
     recalls = recalls_by_attacker[average['attacker']]
-    estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls))
+    estimate = bootstrap.bootstrap_estimate(_speaker_term(recalls), with_p=False)
     figures = {
         'ci95': clip_interval(estimate.ci95),
         'probed_speakers': len(recalls),
@@ -175,7 +175,8 @@ def _speaker_figures(average: dict, answers: list[dict]) -> tuple[dict, Recalls]
     }
     bits = _mean_by_speaker([answer.get('speaker_bits') or {} for answer in answers])
     if bits:
-        figures['bits_ci95'] = bootstrap.bootstrap_estimate(_speaker_term(bits)).ci95
+        bits_estimate = bootstrap.bootstrap_estimate(_speaker_term(bits), with_p=False)
+        figures['bits_ci95'] = bits_estimate.ci95
     return figures, recalls
 
 
