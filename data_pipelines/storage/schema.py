@@ -91,11 +91,11 @@ def _missing_as_user_error() -> Iterator[None]:
         yield
     except ImportError as error:
         raise UserError(
-            f'Shards are written and read by TensorFlow, which cannot be imported here ({error}). '
+            f'TensorFlow, which writes and streams shards, cannot be imported here ({error}). '
             "Install it (pip install 'jaxser[tensorflow]') if it has a release for this Python. "
-            'Or prepare the corpus elsewhere, run python -m data_pipelines.pack NAME there, and '
-            'copy data/NAME/*.npz to this machine: training, the probe, the report and predictions '
-            'need no TensorFlow.'
+            'Or prepare the corpus elsewhere, and copy data/NAME to this machine. With '
+            'config.data.resident=on, training, the probe, the report and predictions need no '
+            'TensorFlow.'
         ) from None
 
 

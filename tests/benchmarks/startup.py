@@ -3,14 +3,18 @@
   python tests/benchmarks/startup.py [--data data]
 
 The demo corpus must be prepared (python -m data_pipelines.prepare demo). The first training
-compiles. The second finds everything in the compilation cache. The third also reads the packed
-corpus, so that TensorFlow is not imported.
+compiles. The second finds everything in the compilation cache, the third streams the features, for
+which TensorFlow is imported, and the fourth reads the packed corpus. Each is repeated, and the
+median is printed.
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
+import platform
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -35,16 +39,23 @@ def run_command(*arguments: str, cache: str) -> tuple[float, str]:
     return time.perf_counter() - began, completed.stdout + completed.stderr
 
 
-def seconds_to_first_step(data: Path, workdir: str, cache: str) -> float:
+def seconds_to_first_step(
+    data: Path, workdir: str, cache: str, *options: str, repeats: int = 1
+) -> float:
     """Trains the demo for one epoch; returns what it prints as the time of the first step."""
-    _, output = run_command(
-        CONFIG,
-        f'--config.data.dir={data}',
-        '--config.train.epochs=1',
-        f'--workdir={workdir}',
-        cache=cache,
-    )
-    return float(re.search(r'First step ([\d.]+) s', output).group(1))
+    seconds = []
+    for repeat in range(repeats):
+        _, output = run_command(
+            CONFIG,
+            f'--config.data.dir={data}',
+            '--config.train.epochs=1',
+            '--config.probe=False',
+            f'--workdir={workdir}_{repeat}',
+            *options,
+            cache=cache,
+        )
+        seconds.append(float(re.search(r'First step ([\d.]+) s', output).group(1)))
+    return statistics.median(seconds)
 
 
 def seconds_to_end(*arguments: str, cache: str) -> float:
@@ -59,22 +70,35 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--data', default='data')
-    data = Path(parser.parse_args().data).absolute()
+    parser.add_argument('--repeats', type=int, default=3, help='of what is cached')
+    options = parser.parse_args()
+    data = Path(options.data).absolute()
     pack = [sys.executable, '-m', 'data_pipelines.pack', 'demo', '--dir', str(data)]
+    for packed in (data / 'demo').glob('*.npz'):
+        packed.unlink()
     with tempfile.TemporaryDirectory() as folder:
         cache = f'{folder}/xla'
+
+        def first_step(name: str, *arguments: str, repeats: int = options.repeats) -> float:
+            workdir = f'{folder}/{name}'
+            return seconds_to_first_step(data, workdir, cache, *arguments, repeats=repeats)
+
+        streaming = '--config.data.resident=off'
         seconds = {
             'help': seconds_to_end('--help', cache=folder),
             'refusal_of_a_key': seconds_to_end(CONFIG, '--config.sweep.lma=0', cache=folder),
             'refusal_of_a_method': seconds_to_end(CONFIG, '--config.method=dan', cache=folder),
-            'first_step_cold': seconds_to_first_step(data, f'{folder}/cold', cache),
-            'first_step_cached': seconds_to_first_step(data, f'{folder}/cached', cache),
+            'first_step_cold': first_step('cold', repeats=1),
+            'first_step_cached': first_step('cached'),
         }
-        subprocess.run(pack, cwd=ROOT, check=True)
-        seconds['first_step_cached_and_packed'] = seconds_to_first_step(
-            data, f'{folder}/packed', cache
-        )
-    print(json.dumps({'seconds': seconds}))
+        first_step('warming', streaming, repeats=1)
+        seconds['first_step_cached_and_streamed'] = first_step('streamed', streaming)
+        subprocess.run(pack, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        seconds['first_step_cached_and_packed'] = first_step('packed')
+    versions = {name: importlib.metadata.version(name) for name in ('jax', 'tensorflow-cpu')}
+    machine = f'{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs'
+    versions['python'] = platform.python_version()
+    print(json.dumps({'machine': machine, 'versions': versions, 'seconds': seconds}))
 
 
 if __name__ == '__main__':

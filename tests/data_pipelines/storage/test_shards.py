@@ -2,6 +2,8 @@
 
 import functools
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +68,22 @@ def test_all_features_are_read_in_the_order_of_the_rows(prepared):
     np.testing.assert_array_equal(mel_RxM, np.concatenate(mels))
     selected_RxM = dataset.read_all_features(utterances[[7, 2, 3]])
     np.testing.assert_array_equal(selected_RxM, np.concatenate([mels[7], mels[2], mels[3]]))
+
+
+def test_all_features_are_read_without_tensorflow(prepared):
+    """It is not imported, whether or not the columns have a file of their own."""
+    script = f"""
+import sys
+from pathlib import Path
+from data_pipelines.storage import dataset, shards
+for read in (shards.read_columns, shards.scan_columns):
+    print(len(dataset.read_all_features(read(Path({str(prepared.folder)!r})))))
+print(sorted({{'tensorflow', 'tensorflow_datasets'}} & set(sys.modules)))
+"""
+    command = [sys.executable, '-c', script]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    frames = sum(len(mel_TxM) for mel_TxM in prepared.mels)
+    assert completed.stdout == f'{frames}\n{frames}\n[]\n'
 
 
 def test_streamed_features_are_cut_and_padded_in_the_requested_order(prepared):
