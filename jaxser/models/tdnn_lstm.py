@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from data_pipelines.errors import UserError
 from jaxser.features import frame_mask
 from jaxser.interfaces import Encoder
-from jaxser.nn import lstm
+from jaxser.nn import frame_product, lstm
 from jaxser.nn.batch_norm import BatchNorm, batch_norm_mode
 from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 
@@ -57,7 +57,10 @@ class TdnnLstm(EncoderModule):
         x_BxTxW = mel_BxTxM * mask_BxT[..., None]
         for kernel, dilation, stride in self.tdnn:
             spliced_BxTxKW = splice(x_BxTxW, kernel, dilation, stride)
-            x_BxTxW = nn.Dense(self.width, use_bias=False)(spliced_BxTxKW)  # BatchNorm has a bias
+            dense = nn.Dense(  # BatchNorm has a bias
+                self.width, use_bias=False, dot_general=frame_product.dot_general
+            )
+            x_BxTxW = dense(spliced_BxTxKW)
             frames_B = -(-frames_B // stride)
             mask_BxT = frame_mask(frames_B, x_BxTxW.shape[1])
             x_BxTxW = BatchNorm(self.batch_norm)(x_BxTxW, mask_BxT, target_B, train)
@@ -70,8 +73,13 @@ class TdnnLstm(EncoderModule):
         recurrent_HxG = self.param(
             'recurrent', nn.initializers.glorot_uniform(), (self.hidden, gates)
         )
-        dense = nn.Dense(gates, name='input', bias_init=self._forget_bias)
-        projected_TxBxG = dense(x_BxTxW).swapaxes(0, 1)
+        dense = nn.Dense(
+            gates,
+            name='input',
+            bias_init=self._forget_bias,
+            dot_general=frame_product.dot_general,
+        )
+        projected_TxBxG = dense(x_BxTxW.swapaxes(0, 1))
         return lstm.recurrence(projected_TxBxG, recurrent_HxG).swapaxes(0, 1)
 
     def _forget_bias(self, key, shape, dtype=jnp.float32):

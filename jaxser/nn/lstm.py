@@ -12,6 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxser.nn import frame_product
+
 
 class Gates(NamedTuple):
     """The four gates, each ...xBxH."""
@@ -90,7 +92,7 @@ def _backward(saved, dh_TxBxH):
     frames = dh_TxBxH, by_cell, by_output, cell_by_h, f
     _, d_argument_TxBxG = jax.lax.scan(step, (zero_BxH, zero_BxH), frames, reverse=True)
     previous_h = jnp.concatenate([zero_1xBxH, h_TxBxH[:-1]])
-    return d_argument_TxBxG, jnp.einsum('tbh,tbg->hg', previous_h, d_argument_TxBxG)
+    return d_argument_TxBxG, frame_product.weight_gradient(previous_h, d_argument_TxBxG)
 
 
 recurrence.defvjp(_forward, _backward)
