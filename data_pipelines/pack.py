@@ -19,7 +19,7 @@ from data_pipelines.errors import UserError, exit_on_user_error, sigterm_as_inte
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import FeatureSpec, spec_from_name
 from data_pipelines.partial_folders import partial_folder
-from data_pipelines.storage import dataset, prepared, schema, shards
+from data_pipelines.storage import dataset, near_duplicates, prepared, schema, shards
 from data_pipelines.storage.npz import FACTS_COLUMN, NUMBER_COLUMNS, TEXT_PREFIX, npz_path
 
 PACKED_RECORD_KEYS = ('fingerprint', prepared.VOTES_KEY, 'upstream', 'own')  # of prepared.json
@@ -42,6 +42,7 @@ def write_npz(folder: Path, file: Path) -> None:
             arrays[TEXT_PREFIX + key] = column
     for key in (*NUMBER_COLUMNS, FACTS_COLUMN):
         arrays[key] = getattr(utterances, key)
+    arrays |= near_duplicates.arrays_to_store(utterances)
     with partial_folder(file.parent, f'.{file.name}.partial-') as temporary:
         part = temporary / file.name
         with open(part, 'wb') as stream:

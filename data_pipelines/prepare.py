@@ -114,6 +114,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_list_options(parser)
     parser.add_argument('--workers', type=int, help='number of processes (number of CPU cores)')
     parser.add_argument(
+        '--dask',
+        metavar='SCHEDULER',
+        help='compute the features on the workers of a Dask cluster: the address of its scheduler, '
+        'such as tcp://HOST:8786, or its scheduler file. All machines must have --source under the '
+        'same path, and jaxser installed',
+    )
+    parser.add_argument(
         '--beam',
         nargs='*',
         metavar='OPTION=VALUE',

@@ -18,7 +18,7 @@ from data_pipelines.corpora import Utterance
 from data_pipelines.errors import UserError
 from data_pipelines.features import containers, mpeg, repairs, soundtracks
 from data_pipelines.features.containers import Content
-from data_pipelines.features.rejection import Rejection
+from data_pipelines.features.rejection import MISSING_FILE, Rejection
 
 if TYPE_CHECKING:
     from data_pipelines.features.log_mel import LogMel
@@ -288,7 +288,7 @@ def check_file(path: Path) -> int:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise Rejection('missing') from None
+        raise Rejection(MISSING_FILE) from None
     except (OSError, ValueError) as error:
         raise Rejection(f'unreadable: {error_text(error)}') from None
     if not stat.S_ISREG(status.st_mode):

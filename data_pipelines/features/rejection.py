@@ -4,6 +4,8 @@
 # memory.
 SAMPLE_RATE_RANGE = (4_000, 768_000)
 
+MISSING_FILE = 'missing'  # the reason of a file that does not exist
+
 
 class Rejection(Exception):
     """An utterance without features; the message is the short reason in `rejected.csv`."""

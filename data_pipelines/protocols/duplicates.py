@@ -7,10 +7,21 @@ import numpy as np
 
 from data_pipelines import csv_files
 from data_pipelines.errors import UserError
+from data_pipelines.features.signature_search import (
+    MAX_COPIES,
+    find_near_duplicates,
+    is_complete,
+)
 from data_pipelines.protocols.folds import Fold, identity_mask
-from data_pipelines.protocols.overlap import MAX_EXAMPLES, presence_by_part
+from data_pipelines.protocols.overlap import MAX_EXAMPLES
 from data_pipelines.protocols.protocol import Protocol
-from data_pipelines.protocols.recordings import describe_pair, find_recordings
+from data_pipelines.protocols.recordings import (
+    Recordings,
+    describe_pairs,
+    find_recordings,
+    leak_table,
+    parts_of_values,
+)
 from data_pipelines.storage.schema import Utterances
 
 # Where an official split has copies in two parts, the first of these keeps its recording.
@@ -48,30 +59,53 @@ def drop_copies(utterances: Utterances, protocol: Protocol) -> tuple[Utterances,
     Otherwise the first in the stored order is kept, of known speakers if there are any. A copy of a
     copy is kept if the audit does not find it to be a copy of the kept recording.
     """
-    pairs_Px2 = find_copy_pairs(utterances, np.arange(len(utterances)))
-    rank_N = np.empty(len(utterances), int)
-    rank_N[_keeping_order(utterances, protocol)] = np.arange(len(utterances))
-    is_in_order_P = rank_N[pairs_Px2[:, 0]] < rank_N[pairs_Px2[:, 1]]
-    pairs_Px2 = np.where(is_in_order_P[:, None], pairs_Px2, pairs_Px2[:, ::-1])
-    first_P, second_P = pairs_Px2.T
-    order = np.lexsort((rank_N[first_P], rank_N[second_P]))
-    kept_of_dropped: dict[int, int] = {}
-    for kept, copy in pairs_Px2[order].tolist():  # what precedes a copy has been decided
-        if kept not in kept_of_dropped:
-            kept_of_dropped.setdefault(copy, kept)
-    dropped = np.array(sorted(kept_of_dropped), int)
-    pairs = [describe_pair(utterances, kept_of_dropped[row], row) for row in dropped.tolist()]
-    rows = []
-    for row, pair in zip(dropped.tolist(), pairs):
-        rows.append(_csv_row(utterances, kept_of_dropped[row], row, pair) | {'left_out': 'yes'})
+    every_row = np.arange(len(utterances))
+    recordings = find_recordings(utterances, every_row)
+    order = _keeping_order(utterances, protocol)
+    _, place_K = np.unique(recordings.index_N[order], return_index=True)
+    first_K = order[place_K]  # of each recording
+    kept_N = first_K[_keep_one(utterances, recordings, first_K, place_K)][recordings.index_N]
+    dropped = np.flatnonzero(kept_N != every_row)
+    pairs_Px2 = np.stack([kept_N[dropped], dropped], axis=1)
+    pairs = describe_pairs(utterances, pairs_Px2)
+    rows = _csv_rows(utterances, pairs_Px2, pairs)
+    for row in rows:
+        row['left_out'] = 'yes'
     findings = {
         'utterances': len(dropped),
         'identical': sum([pair['alike'] == 1 for pair in pairs]),
         'other_labels': sum([bool(pair['differ']) for pair in pairs]),
         'examples': pairs[:MAX_EXAMPLES],
     }
-    remaining = utterances[np.setdiff1d(np.arange(len(utterances)), dropped)]
+    remaining = utterances[np.setdiff1d(every_row, dropped)]
     return remaining, DroppedCopies(findings, rows)
+
+
+def _keep_one(
+    utterances: Utterances, recordings: Recordings, first_K: np.ndarray, rank_K: np.ndarray
+) -> np.ndarray:
+    """Returns kept_K, of each recording the one that is kept in its place: itself, or a near one.
+
+    `first_K` has a row of each, and those with a lower rank are kept. Where recordings have so many
+    copies that not all pairs are found at once, the search is repeated on what is kept.
+    """
+    kept_K = np.arange(recordings.count)
+    near_Px2 = recordings.near_Px2
+    while len(near_Px2):
+        is_in_order_P = rank_K[near_Px2[:, 0]] < rank_K[near_Px2[:, 1]]
+        first_P, second_P = np.where(is_in_order_P, near_Px2.T, near_Px2.T[::-1])
+        order = np.lexsort((rank_K[first_P], rank_K[second_P]))
+        dropped: dict[int, int] = {}
+        pairs = zip(first_P[order].tolist(), second_P[order].tolist())
+        for kept, copy in pairs:  # what precedes a copy has been decided
+            if kept not in dropped:
+                dropped.setdefault(copy, kept)
+        kept_K[list(dropped)] = list(dropped.values())
+        if is_complete(near_Px2):
+            break
+        remaining = np.flatnonzero(kept_K == np.arange(recordings.count))
+        near_Px2 = remaining[find_near_duplicates(utterances.signature_NxS[first_K[remaining]])]
+    return kept_K
 
 
 def _keeping_order(utterances: Utterances, protocol: Protocol) -> np.ndarray:
@@ -93,43 +127,53 @@ def _keeping_order(utterances: Utterances, protocol: Protocol) -> np.ndarray:
 def find_copy_pairs(utterances: Utterances, used_rows: np.ndarray) -> np.ndarray:
     """Returns pairs_Px2 of rows whose recordings are identical or nearly identical.
 
-    Of identical recordings each is paired with every other one.
+    Of up to MAX_COPIES identical recordings each is paired with every other one, and of more with
+    the next MAX_COPIES. So all that have a copy are in some pair.
     """
     recordings = find_recordings(utterances, used_rows)
     index_N = recordings.index_N[used_rows]
     order = np.argsort(index_N, kind='stable')
     count_K = np.bincount(index_N, minlength=recordings.count)
     start_K = np.cumsum(count_K) - count_K
-
-    def rows_of(recording: int) -> np.ndarray:
-        start = start_K[recording]
-        return used_rows[order[start : start + count_K[recording]]]
-
-    pairs = [np.zeros((0, 2), int)]
-    for recording in np.flatnonzero(count_K > 1).tolist():
-        rows = rows_of(recording)
-        first, second = np.triu_indices(len(rows), 1)
-        pairs.append(np.stack([rows[first], rows[second]], axis=1))
-    for recording, other in recordings.near_Px2.tolist():
-        grid = np.meshgrid(rows_of(recording), rows_of(other), indexing='ij')
-        pairs.append(np.stack([grid[0].ravel(), grid[1].ravel()], axis=1))
-    return np.sort(np.concatenate(pairs), axis=1)
+    end_N = (start_K + count_K)[index_N[order]]
+    first_N = np.arange(len(order))
+    identical_Px2 = _all_pairs(first_N, np.minimum(end_N - first_N - 1, MAX_COPIES), first_N + 1)
+    # Those of two recordings that are nearly identical: each of the first with each of the second.
+    first_P, second_P = recordings.near_Px2.T
+    listed_K = np.minimum(count_K, MAX_COPIES)
+    expanded_Px2 = _all_pairs(np.arange(len(first_P)), listed_K[first_P], start_K[first_P])
+    pair_Q, first_Q = expanded_Px2.T
+    near_Px2 = _all_pairs(first_Q, listed_K[second_P[pair_Q]], start_K[second_P[pair_Q]])
+    pairs_Px2 = used_rows[order[np.concatenate([identical_Px2, near_Px2])]]
+    return np.sort(pairs_Px2, axis=1)
 
 
-def _csv_row(utterances: Utterances, row: int, copy: int, pair: dict) -> dict:
-    """Returns what the CSV says of a recording and its copy."""
-    text = utterances.text
-    return {
-        'utterance': str(text['utterance'][row]),
-        'copy': str(text['utterance'][copy]),
-        'similarity': pair['alike'],
-        'speaker': str(text['speaker'][row]),
-        'speaker_of_copy': str(text['speaker'][copy]),
-        'emotion': str(text['emotion'][row]),
-        'emotion_of_copy': str(text['emotion'][copy]),
-        'leaks': '',
-        'left_out': '',
-    }
+def _all_pairs(value_N: np.ndarray, count_N: np.ndarray, start_N: np.ndarray) -> np.ndarray:
+    """Returns pairs_Px2, of each value with `count` numbers from `start`."""
+    begin_N = np.cumsum(count_N) - count_N
+    number_P = np.arange(count_N.sum()) + np.repeat(start_N - begin_N, count_N)
+    return np.stack([np.repeat(value_N, count_N), number_P], axis=1)
+
+
+def _csv_rows(utterances: Utterances, pairs_Px2: np.ndarray, pairs: list[dict]) -> list[dict]:
+    """Returns what the CSV says of pairs of a recording and its copy, which `pairs` describes."""
+    speakers = utterances.text['speaker'][pairs_Px2].tolist()
+    emotions = utterances.text['emotion'][pairs_Px2].tolist()
+    rows = []
+    for pair, speaker, emotion in zip(pairs, speakers, emotions):
+        row = {
+            'utterance': pair['utterances'][0],
+            'copy': pair['utterances'][1],
+            'similarity': pair['alike'],
+            'speaker': speaker[0],
+            'speaker_of_copy': speaker[1],
+            'emotion': emotion[0],
+            'emotion_of_copy': emotion[1],
+            'leaks': '',
+            'left_out': '',
+        }
+        rows.append(row)
+    return rows
 
 
 def list_duplicates(
@@ -146,17 +190,14 @@ def list_duplicates(
     if not len(pairs_Px2):
         return []
     leaks_P = np.zeros(len(pairs_Px2), bool)
+    is_leak_AxB = leak_table(part_pairs)
     every_row = np.arange(len(utterances))
     for fold in folds:
-        is_present = presence_by_part(fold, every_row, len(utterances))
-        for part, other in part_pairs:
-            is_in_part_Px2 = is_present[part][pairs_Px2]
-            is_in_other_Px2 = is_present[other][pairs_Px2]
-            leaks_P |= (is_in_part_Px2 & is_in_other_Px2[:, ::-1]).any(axis=1)
-    rows = []
-    for (row, copy), leaks in zip(pairs_Px2.tolist(), leaks_P.tolist()):
-        csv_row = _csv_row(utterances, row, copy, describe_pair(utterances, row, copy))
-        rows.append(csv_row | {'leaks': 'yes' if leaks else ''})
+        parts_N = parts_of_values(fold, every_row, len(utterances))
+        leaks_P |= is_leak_AxB[parts_N[pairs_Px2[:, 0]], parts_N[pairs_Px2[:, 1]]]
+    rows = _csv_rows(utterances, pairs_Px2, describe_pairs(utterances, pairs_Px2))
+    for row in np.flatnonzero(leaks_P).tolist():
+        rows[row]['leaks'] = 'yes'
     return rows
 
 

@@ -2,26 +2,23 @@
 
 import collections
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines.protocols.folds import Fold
-from data_pipelines.protocols.overlap import MAX_EXAMPLES, first_row, presence_by_part
+from data_pipelines.protocols.folds import ALL_PARTS, Fold
+from data_pipelines.protocols.overlap import MAX_EXAMPLES, first_row
 from data_pipelines.speaker_names import identity_keys
+from data_pipelines.storage.near_duplicates import find_stored_duplicates
 from data_pipelines.storage.schema import Utterances
 
-# Two signatures are of one recording if their inner product is at least COPY_SIMILARITY and the
-# logarithms of their lengths differ by at most MAX_LOG_LENGTH_DIFFERENCE. data_pipelines/audit.py
-# says how the limits were set.
-COPY_SIMILARITY = 0.96
-MAX_LOG_LENGTH_DIFFERENCE = 0.03
-
-BLOCK_SIZE = 512  # signatures compared at a time with BLOCK_RATIO times as many
-BLOCK_RATIO = 8
-
 MAX_COPY_SIMILARITY = 0.9999  # the largest stated similarity of recordings that are not identical
+
+COMPARED_COLUMNS = ('speaker', 'emotion', 'corpus')
+
+PART_BITS = {part: 1 << number for number, part in enumerate(ALL_PARTS)}
+
+PAIR_CHUNK = 2**14  # pairs whose signatures are read at once
 
 
 class Recordings(NamedTuple):
@@ -39,7 +36,7 @@ def find_recordings(utterances: Utterances, used_rows: np.ndarray) -> Recordings
     row_names = np.arange(len(utterances)).astype(str)
     hash_N = np.where(hash_N == '', row_names, hash_N)
     _, first_K, index_N = np.unique(hash_N, return_index=True, return_inverse=True)
-    near_Px2, _ = find_near_duplicates(utterances.signature_NxS[first_K])
+    near_Px2 = find_stored_duplicates(utterances, first_K)
     is_used_P = np.isin(near_Px2, index_N[used_rows]).all(axis=1)
     return Recordings(len(first_K), index_N, used_rows, near_Px2[is_used_P])
 
@@ -54,29 +51,35 @@ def shared_recordings(
 
     The latter are recordings that occur twice, but never in two compared parts of a fold.
     """
-    # Each recording with itself (identical copies), then the nearly identical pairs.
-    itself_Kx2 = np.repeat(np.arange(recordings.count), 2).reshape(-1, 2)
-    pairs_Px2 = np.concatenate([itself_Kx2, recordings.near_Px2])
-    leaks_P = np.zeros(len(pairs_Px2), bool)
+    exact_leaks_K = np.zeros(recordings.count, bool)
+    near_leaks_P = np.zeros(len(recordings.near_Px2), bool)
     fold_numbers = set()
-    examples = []
+    examples: list[dict] = []
     for fold in folds:
-        present = presence_by_part(fold, recordings.index_N, recordings.count)
+        parts_K = parts_of_values(fold, recordings.index_N, recordings.count)
+        parts_Px2 = parts_K[recordings.near_Px2]
         for part, other in part_pairs:
-            in_order_P = present[part][pairs_Px2[:, 0]] & present[other][pairs_Px2[:, 1]]
-            reversed_P = present[part][pairs_Px2[:, 1]] & present[other][pairs_Px2[:, 0]]
-            crosses_P = in_order_P | reversed_P
-            for p in np.flatnonzero(crosses_P & ~leaks_P)[: MAX_EXAMPLES - len(examples)]:
-                first, second = pairs_Px2[p] if in_order_P[p] else pairs_Px2[p, ::-1]
+            both = PART_BITS[part] | PART_BITS[other]
+            exact_K = (parts_K & both) == both
+            in_order_P, reversed_P = cross_masks(parts_Px2, part, other)
+            near_P = in_order_P | reversed_P
+            if not (exact_K.any() or near_P.any()):
+                continue
+            fold_numbers.add(fold.number)
+            # Each recording with itself (identical copies), then the nearly identical pairs.
+            new_K = np.flatnonzero(exact_K & ~exact_leaks_K)[: MAX_EXAMPLES - len(examples)]
+            pairs = [(k, k) for k in new_K.tolist()]
+            new_P = np.flatnonzero(near_P & ~near_leaks_P)[: MAX_EXAMPLES - len(examples)]
+            for p in new_P.tolist():
+                pair = recordings.near_Px2[p].tolist()
+                pairs.append(tuple(pair if in_order_P[p] else pair[::-1]))
+            for first, second in pairs[: MAX_EXAMPLES - len(examples)]:
                 row = first_row(getattr(fold, part), recordings.index_N, first)
                 other_row = first_row(getattr(fold, other), recordings.index_N, second)
                 example = {'fold': fold.name, 'parts': [part, other]}
                 examples.append(example | describe_pair(utterances, row, other_row))
-            leaks_P |= crosses_P
-            if crosses_P.any():
-                fold_numbers.add(fold.number)
-    exact_leaks_K = leaks_P[: recordings.count]
-    near_leaks_P = leaks_P[recordings.count :]
+            exact_leaks_K |= exact_K
+            near_leaks_P |= near_P
     shared = {
         'exact': int(exact_leaks_K.sum()),
         'near': int(near_leaks_P.sum()),
@@ -84,6 +87,35 @@ def shared_recordings(
         'examples': examples,
     }
     return shared, _duplicates_within_parts(utterances, recordings, exact_leaks_K, near_leaks_P)
+
+
+def parts_of_values(fold: Fold, index_N: np.ndarray, count: int) -> np.ndarray:
+    """Returns parts_K, for each of `count` indices the PART_BITS of the parts that have it."""
+    parts_K = np.zeros(count, np.uint8)
+    for part, bit in PART_BITS.items():
+        parts_K[index_N[getattr(fold, part)]] |= bit
+    return parts_K
+
+
+def cross_masks(parts_Px2: np.ndarray, part: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns masks of the pairs of which the first is in `part` and the second in `other`.
+
+    And, second, of those that are so in reverse.
+    """
+    is_in_part_Px2 = (parts_Px2 & PART_BITS[part]) > 0
+    is_in_other_Px2 = (parts_Px2 & PART_BITS[other]) > 0
+    crosses_Px2 = is_in_part_Px2 & is_in_other_Px2[:, ::-1]
+    return crosses_Px2[:, 0], crosses_Px2[:, 1]
+
+
+def leak_table(part_pairs: list[tuple[str, str]]) -> np.ndarray:
+    """Returns for two values' PART_BITS whether they are in two parts of `part_pairs`."""
+    parts = np.arange(1 << len(PART_BITS))
+    is_leak_AxB = np.zeros((len(parts), len(parts)), bool)
+    for part, other in part_pairs:
+        crosses_AxB = np.outer(parts & PART_BITS[part], parts & PART_BITS[other]) > 0
+        is_leak_AxB |= crosses_AxB | crosses_AxB.T
+    return is_leak_AxB
 
 
 def _duplicates_within_parts(
@@ -113,6 +145,9 @@ def find_same_persons(utterances: Utterances, recordings: Recordings) -> list[di
     most ten pairs. Spellings of one name count as one speaker.
     """
     rows = recordings.used_rows
+    copies_K = np.bincount(recordings.index_N[rows], minlength=recordings.count)
+    if (copies_K < 2).all():
+        return []
     names = utterances.text['speaker'][rows]
     keys = identity_keys(names, utterances.text['corpus'][rows]).tolist()
     first_name: dict[str, str] = {}
@@ -135,51 +170,40 @@ def describe_pair(utterances: Utterances, row: int, other: int) -> dict:
 
     'alike' is 1 only for identical samples; otherwise it is rounded down and below 1.
     """
+    return describe_pairs(utterances, np.array([[row, other]]))[0]
+
+
+def describe_pairs(utterances: Utterances, pairs_Px2: np.ndarray) -> list[dict]:
+    """Returns what `describe_pair` says of each pair of rows."""
     text = utterances.text
-    is_identical = row == other or text['sha256'][row] == text['sha256'][other] != ''
-    similarity = 1.0
-    if not is_identical:
-        signature = utterances.signature_NxS[row, 1:].astype(float)
-        correlation = float(signature @ utterances.signature_NxS[other, 1:])
-        similarity = min(math.floor(1e4 * correlation) / 1e4, MAX_COPY_SIMILARITY)
-    columns = ('speaker', 'emotion', 'corpus')
-    return {
-        'utterances': [str(text['utterance'][row]), str(text['utterance'][other])],
-        'alike': similarity,
-        'differ': [column for column in columns if text[column][row] != text[column][other]],
-    }
+    similarity = _pair_similarity(utterances, pairs_Px2).tolist()
+    differs_CxP = np.array(
+        [text[key][pairs_Px2[:, 0]] != text[key][pairs_Px2[:, 1]] for key in COMPARED_COLUMNS]
+    )
+    names = text['utterance'][pairs_Px2].tolist()
+    descriptions = []
+    for pair, alike, differs_C in zip(names, similarity, differs_CxP.T.tolist()):
+        differ = [key for key, differs in zip(COMPARED_COLUMNS, differs_C) if differs]
+        descriptions.append({'utterances': pair, 'alike': alike, 'differ': differ})
+    return descriptions
 
 
-def find_near_duplicates(signature_NxS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns near_Px2, pairs of rows whose signatures are of one recording, and similarity_P.
-
-    The smaller row comes first. Only signatures of similar lengths are compared, in blocks: 20 to
-    30 s for 150,000 utterances on two busy CPU cores.
-    """
-    length_N = np.log(np.maximum(signature_NxS[:, 0].astype(float), 1.0))
-    order = np.argsort(length_N, kind='stable')
-    length_N = length_N[order]
-    grid_NxS = signature_NxS[order, 1:].astype(np.float32)
-    pairs = [np.zeros((0, 2), int)]
-    similarities = [np.zeros(0, np.float32)]
-    for start in range(0, len(order), BLOCK_SIZE):
-        block = grid_NxS[start : start + BLOCK_SIZE]
-        longest = length_N[start + len(block) - 1] + MAX_LOG_LENGTH_DIFFERENCE
-        end = np.searchsorted(length_N, longest, 'right')
-        for other in range(start, end, BLOCK_RATIO * BLOCK_SIZE):
-            others = grid_NxS[other : min(other + BLOCK_RATIO * BLOCK_SIZE, end)]
-            product = block @ others.T
-            i, j = np.nonzero(product >= COPY_SIMILARITY)
-            difference = length_N[other + j] - length_N[start + i]
-            keep = (other + j > start + i) & (difference <= MAX_LOG_LENGTH_DIFFERENCE)
-            i = i[keep]
-            j = j[keep]
-            rows_Px2 = np.stack([order[start + i], order[other + j]], axis=1)
-            pairs.append(np.sort(rows_Px2, axis=1))
-            similarities.append(product[i, j])
-    near_Px2 = np.concatenate(pairs)
-    sorted_P = np.lexsort(near_Px2.T[::-1])
-    return near_Px2[sorted_P], np.concatenate(similarities)[sorted_P]
+def _pair_similarity(utterances: Utterances, pairs_Px2: np.ndarray) -> np.ndarray:
+    """Returns 1 for identical samples, else a similarity below 1, rounded down."""
+    first_P, second_P = pairs_Px2.T
+    hash_N = utterances.text['sha256']
+    is_identical_P = (hash_N[first_P] == hash_N[second_P]) & (hash_N[first_P] != '')
+    is_identical_P |= first_P == second_P
+    similarity_P = np.ones(len(pairs_Px2))
+    near = np.flatnonzero(~is_identical_P)
+    for start in range(0, len(near), PAIR_CHUNK):
+        part = near[start : start + PAIR_CHUNK]
+        first_CxS = utterances.signature_NxS[first_P[part], 1:].astype(float)
+        second_CxS = utterances.signature_NxS[second_P[part], 1:].astype(float)
+        correlation_C = np.einsum('CS,CS->C', first_CxS, second_CxS)
+        rounded_C = np.floor(1e4 * correlation_C) / 1e4
+        similarity_P[part] = np.minimum(rounded_C, MAX_COPY_SIMILARITY)
+    return similarity_P
 
 
 def format_pair(pair: dict) -> str:

@@ -26,6 +26,11 @@ def make_pipeline_options(arguments: list[str], workers: int) -> PipelineOptions
     If they name no runner, that many processes run on this machine. (Beam's own default,
     DirectRunner, would download a program.)
     """
+    if any('DaskRunner' in argument for argument in arguments):
+        raise UserError(
+            "Beam's DaskRunner cannot run this pipeline: it mixes the outputs of a step that has "
+            'several. To use a Dask cluster, give --dask SCHEDULER in place of --beam.'
+        )
     defaults = [
         'runner=FnApiRunner',
         'direct_running_mode=multi_processing',
@@ -52,19 +57,31 @@ def write_with_beam(
     Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
     reason why it was rejected.
     """
-    folder = folder.absolute()
+    given_folder, folder = folder, folder.absolute()
     utterances_file = folder / 'utterances.json'
     outcomes_file = folder / 'outcomes.json'
     write_utterances(utterances, utterances_file)
     examples = ExampleTransform(utterances_file, outcomes_file, spec)
     try:
         shards = builder.write_shards(corpus, spec, examples, folder, options)
-    except Exception:
+    except Exception as error:
         # The cause may only be that no utterance was accepted.
         if outcomes_file.exists():
             builder.check_any_accepted(utterances, json.loads(outcomes_file.read_text()))
+        check_program_found(error)
         raise
+    shards = given_folder / shards.relative_to(folder)
     return shards, json.loads(outcomes_file.read_text())
+
+
+def check_program_found(error: Exception) -> None:
+    """UserError if Beam could not download the program of a runner."""
+    if 'Unable to fetch remote' in str(error):
+        raise UserError(
+            f'{error}. Beam downloads a program for this runner. Without internet, name the '
+            'downloaded file: --beam ... flink_job_server_jar=FILE, spark_job_server_jar=FILE or '
+            'prism_location=FILE.'
+        ) from error
 
 
 class ExampleTransform(beam.PTransform):
@@ -128,7 +145,8 @@ def write_utterances(utterances: list[Utterance], file: Path) -> None:
     """Writes the utterances as JSON: some runners do not take a pipeline that contains them."""
     rows = []
     for utterance in utterances:
-        rows.append(dataclasses.asdict(utterance) | {'path': os.fspath(utterance.path)})
+        path = os.fspath(utterance.path.absolute())
+        rows.append(dataclasses.asdict(utterance) | {'path': path})
     file.write_text(json.dumps(rows))
 
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shlex
@@ -61,6 +62,7 @@ def prepare_corpus(
     allow_names: bool = False,
     channel: int | None = None,
     list_options: ListOptions | None = None,
+    dask: str | None = None,
 ) -> Path:
     """Prepares a corpus unless that is done already, and returns the folder of the data set.
 
@@ -83,8 +85,10 @@ def prepare_corpus(
       channel: which channel of the files is used, from 1, where the corpus does not say it; None is
         the mean of all.
       list_options: how a list of the user's own is read, and the name of its corpus.
+      dask: the address of a Dask scheduler, or its scheduler file. Its workers then run the work.
     """
     check_not_copies(name)
+    check_one_engine(workers, beam, dask)
     list_options = list_options or ListOptions()
     if list_options.name:
         audio_folder = Path(out) / SOURCES_FOLDER / list_options.name
@@ -143,6 +147,7 @@ def prepare_corpus(
                 workers,
                 beam_options,
                 extractor,
+                dask,
             )
             target = move_dataset(written.folder, out / written.folder.relative_to(staging))
     print_summary(dataset_corpus, written, target)
@@ -390,6 +395,24 @@ def os_errors_as_user_errors(out: Path) -> Iterator[None]:
         ) from error
 
 
+def check_one_engine(workers: int | None, beam: list[str] | None, dask: str | None) -> None:
+    """UserError if several options say what runs the work, or Dask is not installed."""
+    if dask is None:
+        return
+    if beam is not None:
+        raise UserError('--dask and --beam both say what runs the work: leave one out.')
+    if workers is not None:
+        raise UserError(
+            f'--workers {workers} starts processes on this machine, and --dask uses the workers of '
+            'a cluster: leave one out.'
+        )
+    if importlib.util.find_spec('distributed') is None:
+        raise UserError(
+            "--dask needs Dask: pip install -e '.[dask]' in the checkout of jaxser, here and on "
+            'all machines of the cluster.'
+        )
+
+
 def parse_beam_options(arguments: list[str], workers: int, spec: FeatureSpec):
     """Returns Beam's options; UserError if Beam cannot be used."""
     if isinstance(spec, EncoderStates):
@@ -414,17 +437,26 @@ def write_dataset(
     workers: int,
     beam_options=None,
     extractor: Extractor | None = None,
+    dask: str | None = None,
 ) -> WrittenDataset:
     """Writes the data set below `folder`: shards, columns, two CSV files, and last the record."""
-    program = 'Beam' if beam_options else f'{workers} worker process(es)'
+    program = f'{workers} worker process(es)'
+    start_workers = functools.partial(run_workers, workers=workers)
+    if dask:
+        from data_pipelines.storage.dask_workers import run_dask_workers
+
+        program = 'Dask'
+        start_workers = functools.partial(run_dask_workers, scheduler=dask)
+    elif beam_options:
+        program = 'Beam'
     print(f'{corpus.title}: {len(utterances)} utterances; starting {program} ...', flush=True)
     if beam_options:
         from data_pipelines.storage.beam import write_with_beam
 
         shards, outcomes = write_with_beam(corpus, utterances, spec, folder, beam_options)
     else:
-        shards, outcomes = write_with_processes(
-            corpus, utterances, spec, folder, workers, extractor
+        shards, outcomes = write_with_workers(
+            corpus, utterances, spec, folder, start_workers, extractor
         )
     written = WrittenDataset(shards, [], [])
     for utterance, outcome in zip(utterances, outcomes, strict=True):
@@ -441,15 +473,17 @@ def write_dataset(
     return written
 
 
-def write_with_processes(
+def write_with_workers(
     corpus: Corpus,
     utterances: list[Utterance],
     spec: FeatureSpec,
     folder: Path,
-    workers: int,
+    start_workers: Callable[
+        [list[Utterance], FeatureSpec], contextlib.AbstractContextManager[WorkerResults]
+    ],
     extractor: Extractor | None,
 ) -> tuple[Path, list[dict | str]]:
-    """Writes the shards by worker processes.
+    """Writes the shards in this process, of features that workers compute.
 
     Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
     reason why it was rejected.
@@ -468,7 +502,7 @@ def write_with_processes(
                 yield schema.label_columns(utterance) | result
         check_any_accepted(utterances, outcomes)
 
-    with run_workers(utterances, spec, workers) as worker_results:
+    with start_workers(utterances, spec) as worker_results:
         results = worker_results if extractor is None else extractor(worker_results)
         shards = builder.write_shards(corpus, spec, examples(results), folder)
     return shards, outcomes

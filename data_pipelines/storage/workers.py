@@ -57,7 +57,7 @@ class _WorkerPool:
     def __init__(self, utterances: list[Utterance], spec: FeatureSpec, workers: int):
         self.spec = spec
         self.workers = workers
-        self.chunks = _split_chunks(utterances)
+        self.chunks = split_chunks(utterances)
         self.pending: collections.deque = collections.deque()  # (chunk, future), oldest first
         self.executor = start_pool(workers)
 
@@ -105,7 +105,7 @@ class _WorkerPool:
         self.executor.shutdown(cancel_futures=True)
 
 
-def _split_chunks(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
+def split_chunks(utterances: list[Utterance]) -> Iterator[list[Utterance]]:
     """Yields the utterances in lists of CHUNK_SIZE."""
     for start in range(0, len(utterances), CHUNK_SIZE):
         yield utterances[start : start + CHUNK_SIZE]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.protocols import folds
 from data_pipelines.protocols.protocol import Protocol
-from data_pipelines.storage import builder, dataset, schema, shards
+from data_pipelines.storage import builder, dataset, near_duplicates, schema, shards
 from data_pipelines.storage.npz import npz_path, read_columns
 from data_pipelines.storage.prepared import RECORD_FILE
 
@@ -97,6 +98,20 @@ def test_npz_has_the_columns_and_features_of_the_shards(prepared):
     mel_RxM = dataset.read_all_features(packed)
     assert mel_RxM.dtype == np.float16
     np.testing.assert_array_equal(mel_RxM, dataset.read_all_features(sharded))
+
+
+def test_near_duplicates_are_stored_with_large_data(data, monkeypatch):
+    """Beside the shards, and in the .npz; all twelve signatures are equal."""
+    monkeypatch.setattr(near_duplicates, 'MAX_COMPARED', 11)
+    folder = shard_folder(data)
+    near_duplicates.write_beside_shards(folder)
+    pack.write_npz(folder, npz_file(data))
+    none = near_duplicates.NearDuplicates(np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64))
+    monkeypatch.setattr(near_duplicates, '_last_search', none)
+    monkeypatch.setattr(near_duplicates, 'find_near_duplicates', None)  # never called
+    for utterances in (shards.read_columns(folder), read_columns(npz_file(data))):
+        pairs_Px2 = near_duplicates.find_stored_duplicates(utterances, np.arange(12))
+        assert pairs_Px2.tolist() == [list(p) for p in itertools.combinations(range(12), 2)]
 
 
 def test_data_of_earlier_versions_are_read_without_what_they_lack(data):

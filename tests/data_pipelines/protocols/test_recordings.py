@@ -11,7 +11,7 @@ import soundfile
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines import corpora
-from data_pipelines.features import log_mel
+from data_pipelines.features import log_mel, signature_search
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE, compute_signature
 from data_pipelines.protocols import audit, audit_report, recordings
@@ -22,32 +22,53 @@ RATE = LogMel().rate
 REAL_SPEECH = Path(os.environ.get('JAXSER_SHARED') or 'nowhere') / 'corpora'
 
 
-def test_the_search_in_blocks_finds_the_pairs_of_the_whole_matrix(monkeypatch):
-    """In blocks of 7, on signatures of which many are similar."""
-    random = np.random.default_rng(0)
-    centre = random.normal(size=(12, 512))[random.integers(0, 12, 150)]
-    grid = centre + 0.25 * random.normal(size=(150, 512))
-    grid /= np.linalg.norm(grid, axis=1)[:, None]
-    length = np.exp(random.normal(5, 0.02, (150, 1)))
-    signature = np.concatenate([length, grid], axis=1).astype(np.float16)
-    monkeypatch.setattr(recordings, 'BLOCK_SIZE', 7)
-    monkeypatch.setattr(recordings, 'COPY_SIMILARITY', 0.94)
-    pairs, similarity = recordings.find_near_duplicates(signature)
+def random_fold(random: np.random.Generator, utterances: int, number: int) -> Fold:
+    """Returns a fold in which each utterance is in one part, or in none."""
+    part_N = random.integers(0, 8, utterances)
+    parts = [np.flatnonzero(part_N == part) for part in range(6)]
+    train, dev, test, adapt, identity, withheld = parts
+    name = f'fold {number}'
+    return Fold(number, name, train, dev, test, adapt, identity, attacker_test=withheld)
 
-    log_length = np.log(signature[:, 0].astype(float))
-    grid = signature[:, 1:].astype(np.float32)
-    similar = []
-    expected = []
-    for i, j in itertools.combinations(range(150), 2):
-        if grid[i] @ grid[j] >= 0.94:
-            similar.append((i, j))
-            if abs(log_length[i] - log_length[j]) <= 0.03:
-                expected.append((i, j))
-    assert 20 < len(expected) < len(similar)
-    assert [tuple(pair) for pair in pairs] == expected
-    products = [grid[i] @ grid[j] for i, j in expected]
-    np.testing.assert_allclose(similarity, products, atol=1e-6)
-    assert recordings.find_near_duplicates(signature[:0])[0].shape == (0, 2)
+
+def test_shared_recordings_are_those_of_all_pairs_of_rows():
+    """On random folds, recordings and near pairs; leaks in both directions, within a part none."""
+    random = np.random.default_rng(0)
+    utterances = make_utterances(speakers=6, per_class=5)
+    count = 12
+    index_N = np.concatenate([np.arange(count), random.integers(0, count, len(utterances) - count)])
+    utterances.text['sha256'] = np.char.add('h', index_N.astype(str))
+    near_Px2 = np.array([(0, 1), (2, 3), (4, 9), (10, 11)])
+    used = np.arange(len(utterances))
+    found = recordings.Recordings(count, index_N, used, near_Px2)
+    folds = [random_fold(random, 18, number) for number in range(2)]  # of the first 18 rows
+    pairs = audit.compared_parts(Protocol())
+    shared, within = recordings.shared_recordings(utterances, folds, pairs, found)
+
+    exact, near, leaking = set(), set(), set()
+    for fold in folds:
+        for part, other in pairs:
+            for row, other_row in itertools.product(getattr(fold, part), getattr(fold, other)):
+                pair = tuple(sorted((int(index_N[row]), int(index_N[other_row]))))
+                if pair[0] == pair[1]:
+                    exact.add(pair)
+                elif pair in {(0, 1), (2, 3), (4, 9), (10, 11)}:
+                    near.add(pair)
+                else:
+                    continue
+                leaking.add(fold.number)
+    assert exact
+    assert 0 < len(near) < 4
+    numbers = (shared['exact'], shared['near'], shared['in_folds'])
+    assert numbers == (len(exact), len(near), len(leaking))
+    assert within['near'] == 4 - len(near)
+    by_kind = sorted(example['alike'] == 1 for example in shared['examples'])
+    assert by_kind == [False] * len(near) + [True] * len(exact)
+    for example in shared['examples']:
+        fold = folds[int(example['fold'].split()[1])]
+        for name, part in zip(example['utterances'], example['parts']):
+            row = utterances.text['utterance'].tolist().index(name)
+            assert row in getattr(fold, part)
 
 
 def voice(seed: int) -> np.ndarray:
@@ -130,7 +151,7 @@ def test_an_altered_copy_is_found_and_taken_for_no_other(change):
     waves = [voice(n) for n in range(4)]
     originals = [signature(wave) for wave in waves]
     copies = [COPIES[change](wave) for wave in waves]
-    pairs, _ = recordings.find_near_duplicates(np.stack(originals + copies))
+    pairs = signature_search.find_near_duplicates(np.stack(originals + copies))
     assert [tuple(pair) for pair in pairs] == [(n, n + 4) for n in range(4)]
 
 
@@ -176,7 +197,7 @@ def test_the_duplicate_of_ravdess_is_found(capsys):
 
 
 @pytest.mark.slow
-def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
+def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold(monkeypatch):
     """Prints the figures that data_pipelines/audit.py states."""
     random = np.random.default_rng(0)
     speakers, names, waves = [], [], []
@@ -190,7 +211,7 @@ def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
     signatures = np.stack([signature(wave) for wave in waves])
     length = np.log(signatures[:, 0].astype(float))
     grid = signatures[:, 1:].astype(np.float32)
-    same_length = np.abs(length[:, None] - length) <= recordings.MAX_LOG_LENGTH_DIFFERENCE
+    same_length = np.abs(length[:, None] - length) <= signature_search.MAX_LOG_LENGTH_DIFFERENCE
     similarity = np.triu(grid @ grid.T, 1) * same_length
     highest = np.argsort(-similarity, axis=None)[:200]
     top = [divmod(int(n), len(names)) for n in highest]
@@ -200,17 +221,31 @@ def test_copies_and_takes_of_real_speech_lie_on_both_sides_of_the_threshold():
     i, j = next((i, j) for i, j in top if speakers[i] != speakers[j])
     print(f'different speakers, {names[i]} and {names[j]}: {similarity[i, j]:.3f}')
     assert [names[n] for n in top[0]] == ['03-01-03-01-02-01-07', '03-01-03-01-02-02-07']
-    assert similarity[top[1]] < recordings.COPY_SIMILARITY - 0.03
+    assert similarity[top[1]] < signature_search.COPY_SIMILARITY - 0.03
 
     sample = random.choice(len(waves), 320, replace=False)
     missed = 0
+    every_signature = [signatures]
     for name, change in COPIES.items():
         copies = np.stack([change(waves[n]) for n in sample])
+        every_signature.append(copies)
         products = (copies[:, 1:].astype(np.float32) * grid[sample]).sum(axis=1)
         difference = np.abs(np.log(copies[:, 0].astype(float)) - length[sample])
-        too_long = difference > recordings.MAX_LOG_LENGTH_DIFFERENCE
-        lost = ((products < recordings.COPY_SIMILARITY) | too_long).sum()
+        too_long = difference > signature_search.MAX_LOG_LENGTH_DIFFERENCE
+        lost = ((products < signature_search.COPY_SIMILARITY) | too_long).sum()
         missed += lost
         low = np.quantile(products, 0.01)
         print(f'{name}: lowest {products.min():.3f}, 1 % below {low:.3f}; {lost} of 320 missed')
     assert missed <= 0.005 * 320 * len(COPIES)
+
+    # Hashing finds the same pairs as comparing all, here with 0.1 % of the worst missed at most.
+    all_signatures = np.concatenate(every_signature)
+    compared = signature_search.find_near_duplicates(all_signatures).tolist()
+    monkeypatch.setattr(signature_search, 'MAX_COMPARED', 0)
+    monkeypatch.setattr(signature_search, 'COMPARE_COST', np.inf)
+    hashed = signature_search.find_near_duplicates(all_signatures).tolist()
+    lost = set(map(tuple, compared)) - set(map(tuple, hashed))
+    print(f'hashing misses {len(lost)} of {len(compared)} pairs')
+    from_sample = {(int(n), len(waves) + k) for k, n in enumerate(np.tile(sample, len(COPIES)))}
+    assert not lost & from_sample
+    assert len(lost) <= 1e-3 * len(compared)

@@ -1,0 +1,241 @@
+"""Workers of a Dask cluster, on many machines, that decode utterances and compute their features.
+
+The machines must see the source under the path that it has here. Only this process writes.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import importlib.metadata
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import distributed
+import threadpoolctl
+
+from data_pipelines.corpora import Utterance
+from data_pipelines.errors import UserError
+from data_pipelines.features.rejection import MISSING_FILE, Rejection
+from data_pipelines.features.upstream import FeatureSpec
+from data_pipelines.storage import schema
+from data_pipelines.storage.workers import (
+    CHUNKS_AHEAD,
+    process_one_by_one,
+    process_utterances,
+    split_chunks,
+)
+
+CONNECT_SECONDS = 20
+NOTICE_SECONDS = 60  # without a result, until it is asked whether there are workers
+
+# A feature's last bit may depend on their versions.
+FEATURE_PACKAGES = ('librosa', 'numpy', 'scipy', 'soundfile', 'soxr')
+
+# In a process, one chunk at a time: the limit of threads is the whole process's.
+_chunk_lock = threading.Lock()
+
+
+class ChunkResult(NamedTuple):
+    """The results of a chunk of utterances."""
+
+    host: str  # of the worker
+    results: list[dict | Rejection]
+
+
+@contextlib.contextmanager
+def run_dask_workers(
+    utterances: list[Utterance], spec: FeatureSpec, scheduler: str
+) -> Iterator[Iterator[tuple[Utterance, dict | Rejection]]]:
+    """Context of an iterator over (utterance, `spec.process_utterance(utterance)`), in order.
+
+    `scheduler` is the address of a Dask scheduler, or its scheduler file. Workers may join and
+    leave meanwhile. Utterances that ended several workers are computed on this machine, as by
+    `workers.run_workers`. A UserError if there is no scheduler, or if the workers differ.
+    """
+    client = connect(scheduler)
+    try:
+        wait_for_cluster(client, scheduler)
+        yield _DaskQueue(client, scheduler, utterances, spec).results()
+    finally:
+        client.close()
+
+
+def connect(scheduler: str) -> distributed.Client:
+    """Returns a client of the scheduler; UserError if it does not answer."""
+    is_file = Path(scheduler).is_file()
+    location = {'scheduler_file': scheduler} if is_file else {'address': scheduler}
+    try:
+        return distributed.Client(**location, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            f'No Dask scheduler answers at {scheduler} ({error}). Expected the address of one that '
+            'runs, such as tcp://HOST:8786, or its scheduler file. Start it with: dask scheduler'
+        ) from None
+
+
+def wait_for_cluster(client: distributed.Client, scheduler: str) -> None:
+    """Waits for the first worker, checks the workers' packages, and prints how many there are."""
+    if not client.nthreads():
+        print(_no_workers(scheduler), flush=True)
+        client.wait_for_workers(1)
+    try:
+        client.run(check_versions, feature_versions())
+    except Exception as error:
+        # A worker that cannot load the function answers with the text of its error.
+        if 'ModuleNotFoundError' in str(error):
+            raise _make_module_error(scheduler, error) from error
+        raise
+    threads = client.nthreads()
+    print(f'{len(threads)} Dask worker(s) at {scheduler}', flush=True)
+    if max(threads.values()) > 1:
+        print(
+            'Each worker process computes one utterance at a time, though some have more threads. '
+            'To use all cores, start workers with --nworkers auto --nthreads 1.',
+            flush=True,
+        )
+
+
+def _no_workers(scheduler: str) -> str:
+    return (
+        f'The Dask scheduler at {scheduler} has no workers: waiting for them. Start them with: '
+        f'dask worker {scheduler} --nworkers auto --nthreads 1. A worker that ends at its first '
+        'utterances may lack jaxser: see its output.'
+    )
+
+
+class _DaskQueue:
+    """Chunks of utterances at a Dask cluster, a few ahead of the results for each thread."""
+
+    def __init__(
+        self,
+        client: distributed.Client,
+        scheduler: str,
+        utterances: list[Utterance],
+        spec: FeatureSpec,
+    ):
+        self.client = client
+        self.scheduler = scheduler
+        self.spec = spec
+        self.versions = feature_versions()
+        self.chunks = split_chunks(utterances)
+        self.pending: collections.deque = collections.deque()  # (chunk, future), oldest first
+
+    def fill(self) -> None:
+        """Submits chunks up to CHUNKS_AHEAD for each thread that the cluster has now."""
+        threads = sum(self.client.nthreads().values())
+        while len(self.pending) < CHUNKS_AHEAD * max(1, threads):
+            chunk = next(self.chunks, None)
+            if chunk is None:
+                return
+            located = [dataclasses.replace(u, path=u.path.absolute()) for u in chunk]
+            future = self.client.submit(
+                compute_chunk, located, self.spec, self.versions, pure=False
+            )
+            self.pending.append((chunk, future))
+
+    def results(self) -> Iterator[tuple[Utterance, dict | Rejection]]:
+        """Yields each utterance with its result."""
+        self.fill()
+        while self.pending:
+            chunk, future = self.pending.popleft()
+            results = self.chunk_results(chunk, future)
+            del future  # so that the cluster forgets the result
+            self.fill()
+            yield from zip(chunk, results)
+
+    def chunk_results(
+        self, chunk: list[Utterance], future: distributed.Future
+    ) -> list[dict | Rejection]:
+        """Returns the results of a chunk, computed here if it ended several workers."""
+        try:
+            with _cluster_errors(self.scheduler):
+                chunk_result = self.wait(future)
+        except distributed.scheduler.KilledWorker:
+            return process_one_by_one(chunk, self.spec)
+        check_same_files(chunk, chunk_result)
+        return chunk_result.results
+
+    def wait(self, future: distributed.Future) -> ChunkResult:
+        """Returns the future's result; prints if there are no workers meanwhile."""
+        while True:
+            try:
+                return future.result(timeout=NOTICE_SECONDS)
+            except TimeoutError:
+                if not self.client.nthreads():
+                    print(_no_workers(self.scheduler), flush=True)
+
+
+def compute_chunk(
+    utterances: list[Utterance], spec: FeatureSpec, versions: dict[str, str]
+) -> ChunkResult:
+    """Returns the results of the utterances; runs in a Dask worker.
+
+    A UserError if this worker's packages are not `versions`.
+    """
+    import numpy  # noqa: F401 (the limit applies to libraries that are loaded)
+
+    check_versions(versions)
+    with _chunk_lock, threadpoolctl.threadpool_limits(1):
+        return ChunkResult(socket.gethostname(), process_utterances(utterances, spec))
+
+
+def feature_versions() -> dict[str, str]:
+    """Returns the versions of FEATURE_PACKAGES and of the data set's format."""
+    versions = {name: importlib.metadata.version(name) for name in FEATURE_PACKAGES}
+    return versions | {"jaxser's data format": schema.DATASET_VERSION}
+
+
+def check_versions(versions: dict[str, str]) -> None:
+    """UserError if this process's packages have other versions than the main process's."""
+    own = feature_versions()
+    differences = [
+        f'{name} {own[name]} instead of {version}'
+        for name, version in versions.items()
+        if own[name] != version
+    ]
+    if differences:
+        raise UserError(
+            f'The Dask worker on {socket.gethostname()} has {", ".join(differences)}. Install the '
+            'same versions on all machines: otherwise the features would differ.'
+        )
+
+
+def check_same_files(chunk: list[Utterance], chunk_result: ChunkResult) -> None:
+    """UserError if a worker did not find a file that is here."""
+    for utterance, result in zip(chunk, chunk_result.results):
+        missing = isinstance(result, Rejection) and str(result) == MISSING_FILE
+        if missing and utterance.path.exists():
+            raise UserError(
+                f'The Dask worker on {chunk_result.host} does not see {utterance.path.absolute()}, '
+                'which exists here. All machines must see --source under the same path, on a '
+                'shared disk.'
+            )
+
+
+@contextlib.contextmanager
+def _cluster_errors(scheduler: str) -> Iterator[None]:
+    """Context that turns errors of the cluster into UserErrors."""
+    try:
+        yield
+    except distributed.client.CancelledError as error:
+        raise UserError(
+            f'The connection to the Dask scheduler at {scheduler} was lost: it has ended, or its '
+            'machine cannot be reached. Start the cluster again, and then this command.'
+        ) from error
+    except ModuleNotFoundError as error:
+        raise _make_module_error(scheduler, error) from error
+    except RuntimeError as error:
+        # The scheduler loads the tasks too.
+        if isinstance(error.__cause__, ModuleNotFoundError):
+            raise _make_module_error(scheduler, error.__cause__) from error
+        raise
+
+
+def _make_module_error(scheduler: str, error: Exception) -> UserError:
+    return UserError(
+        f'The Dask scheduler at {scheduler}, or one of its workers, cannot load jaxser ({error}). '
+        'Install this jaxser on all machines, in the Python that runs Dask.'
+    )

@@ -1,0 +1,168 @@
+"""Measures the search for near duplicates: seconds, memory, growth, and recall.
+
+  python tests/benchmarks/near_duplicates.py [--sizes 1000 10000 100000 1000000]
+      [--kinds varied equal cluster zeros] [--packed DATA/NAME/FILE.npz ...] [--recall 30000]
+
+Each size and kind is searched in a process of its own, without anything stored. Signatures are
+those of the stand-in of MSP-Podcast (stand_in.py): `varied` in length, or all of `equal` length, so
+that no pair differs by its length. `cluster` has one recording of noise in very many copies, of
+which no two are equal, and `zeros` signatures of zeros; both are searched up to 100,000 signatures.
+The memory is the peak of the process minus what it had before the search. `exponent` is the slope
+of log seconds against log signatures, over all sizes and from each to the next; seconds of the
+processor do not depend on what else runs on the machine.
+
+Recall: the pairs that hashing finds beside those of comparing all, among so many signatures of
+which half are copies of the others with a similarity from 0.96 to 1; also of packed corpora, of
+whose signatures such copies are made.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from stand_in import signatures
+
+from data_pipelines.features import signature_search
+from data_pipelines.features.signature import SIGNATURE_SIZE
+
+KINDS = ('varied', 'equal', 'cluster', 'zeros')
+MAX_SPECIAL = 100_000  # signatures of cluster and zeros
+CLUSTER_NOISE = 0.15  # its norm
+
+
+def make_signatures(kind: str, count: int) -> np.ndarray:
+    """Returns `count` signatures of a kind."""
+    random = np.random.default_rng(0)
+    if kind in ('varied', 'equal'):
+        return signatures(random, count, equal_lengths=kind == 'equal')
+    signature_NxS = np.zeros((count, SIGNATURE_SIZE), np.float32)
+    if kind == 'cluster':
+        centre_S = random.normal(size=SIGNATURE_SIZE - 1)
+        centre_S /= np.linalg.norm(centre_S)
+        noise_NxS = random.standard_normal((count, SIGNATURE_SIZE - 1), dtype=np.float32)
+        signature_NxS[:, 1:] = centre_S + noise_NxS * CLUSTER_NOISE / np.sqrt(SIGNATURE_SIZE)
+        signature_NxS[:, 1:] /= np.linalg.norm(signature_NxS[:, 1:], axis=1, keepdims=True)
+    signature_NxS[:, 0] = 300
+    return signature_NxS.astype(np.float16)
+
+
+def measure_search(file: str) -> dict:
+    """Returns the seconds and the memory of a search, in this process."""
+    signature_NxS = np.load(file)
+    signature_search.find_near_duplicates(signature_NxS[:1000])  # the libraries are loaded
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    processor = time.process_time()
+    start = time.perf_counter()
+    near_Px2 = signature_search.find_near_duplicates(signature_NxS)
+    seconds = time.perf_counter() - start
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        'seconds': round(seconds, 3),
+        'processor_seconds': round(time.process_time() - processor, 3),
+        'extra_GiB': round((peak_kib - before_kib) / 2**20, 3),
+        'pairs': len(near_Px2),
+    }
+
+
+def measure_kind(kind: str, sizes: list[int]) -> dict:
+    """Returns what `measure_search` says of each size, and the exponents."""
+    found = {}
+    for size in sizes:
+        if kind in ('cluster', 'zeros') and size > MAX_SPECIAL:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / 'signatures.npy'
+            np.save(file, make_signatures(kind, size))
+            command = [sys.executable, __file__, '--search', str(file)]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[size] = json.loads(output)
+        print(f'{kind} {size}: {found[size]}', file=sys.stderr, flush=True)
+    result: dict = {'sizes': found}
+    for key in ('seconds', 'processor_seconds'):
+        measured = [found[size][key] for size in found]
+        if len(measured) > 1:
+            result[f'exponent_{key}'] = exponents(list(found), measured)
+    return result
+
+
+def exponents(sizes: list[int], seconds: list[float]) -> dict:
+    """Returns the slope of log seconds against log size, over all sizes and for each step."""
+    log_sizes = np.log(sizes)
+    log_seconds = np.log(seconds)
+    steps = np.diff(log_seconds) / np.diff(log_sizes)
+    overall = np.polyfit(log_sizes, log_seconds, 1)[0]
+    return {'all': round(float(overall), 2), 'steps': np.round(steps, 2).tolist()}
+
+
+def measure_recall(signature_NxS: np.ndarray) -> dict:
+    """Returns how many near duplicates hashing finds, of those that comparing all finds.
+
+    A copy is added to each signature, with a similarity from 0.96 to 1.
+    """
+    random = np.random.default_rng(0)
+    grid_NxS = signature_NxS[:, 1:].astype(float)
+    noise_NxS = random.normal(size=grid_NxS.shape)
+    noise_NxS -= (noise_NxS * grid_NxS).sum(axis=1, keepdims=True) * grid_NxS
+    noise_NxS /= np.linalg.norm(noise_NxS, axis=1, keepdims=True)
+    cosine_Nx1 = random.uniform(signature_search.COPY_SIMILARITY, 1, (len(grid_NxS), 1))
+    copy_NxS = cosine_Nx1 * grid_NxS + np.sqrt(1 - cosine_Nx1**2) * noise_NxS
+    copy_NxS = np.concatenate([signature_NxS[:, :1], copy_NxS], axis=1).astype(np.float16)
+    both_NxS = np.concatenate([signature_NxS, copy_NxS])
+    pairs = {}
+    for search, limit in (('all', len(both_NxS)), ('hashed', 0)):
+        signature_search.MAX_COMPARED = limit
+        signature_search.COMPARE_COST = np.inf
+        near_Px2 = signature_search.find_near_duplicates(both_NxS)
+        pairs[search] = set(map(tuple, near_Px2.tolist()))
+    missed = pairs['all'] - pairs['hashed']
+    return {
+        'signatures': len(both_NxS),
+        'pairs': len(pairs['all']),
+        'missed': len(missed),
+        'false': len(pairs['hashed'] - pairs['all']),
+        'recall': round(1 - len(missed) / len(pairs['all']), 6),
+    }
+
+
+def main() -> None:
+    """Parses the command line and prints the measurements as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    sizes = [1_000, 10_000, 30_000, 100_000, 200_000, 1_000_000]
+    parser.add_argument('--sizes', type=int, nargs='*', default=sizes)
+    parser.add_argument('--kinds', nargs='*', choices=KINDS, default=KINDS)
+    parser.add_argument('--recall', type=int, default=30_000, help='signatures, copies included')
+    parser.add_argument('--packed', nargs='*', default=[], help='packed corpora')
+    parser.add_argument('--search', help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.search:
+        print(json.dumps(measure_search(options.search)))
+        return
+    result: dict = {
+        'machine': f'{platform.machine()}, {os.cpu_count()} CPUs',
+        'versions': {'python': platform.python_version(), 'numpy': np.__version__},
+    }
+    for kind in options.kinds:
+        result[kind] = measure_kind(kind, options.sizes)
+    if options.recall:
+        result['recall'] = {}
+        for kind in ('varied', 'equal'):
+            stand_in = make_signatures(kind, options.recall // 2)
+            result['recall'][kind] = measure_recall(stand_in)
+    if options.packed:
+        columns = [np.load(file)['signature_NxS'] for file in options.packed]
+        result['recall_packed'] = measure_recall(np.concatenate(columns))
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == '__main__':
+    main()
