@@ -24,7 +24,7 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.upstream import EncoderInput, EncoderStates, FeatureSpec
 from data_pipelines.partial_folders import partial_folder
 from data_pipelines.progress import progress_bar
-from data_pipelines.storage import builder, schema
+from data_pipelines.storage import builder, near_duplicates, schema
 from data_pipelines.storage.builder import check_any_accepted
 from data_pipelines.storage.listing import complete_listing, print_single_utterances
 from data_pipelines.storage.prepared import (
@@ -466,6 +466,7 @@ def write_dataset(
             written.accepted.append((utterance, outcome))
     write_lists(written)
     write_columns(shards)
+    near_duplicates.write_beside_shards(shards)
     counts = {'accepted': len(written.accepted), 'rejected': len(written.rejected)}
     versions = {'librosa': importlib.metadata.version('librosa')}
     content = record | counts | spec.record_fields() | versions

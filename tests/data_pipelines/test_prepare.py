@@ -28,7 +28,15 @@ from data_pipelines.errors import UserError
 from data_pipelines.features import decode, log_mel
 from data_pipelines.features.decode import Rejection
 from data_pipelines.features.log_mel import LogMel
-from data_pipelines.storage import dataset, npz, preparation, schema, shards, workers
+from data_pipelines.storage import (
+    dataset,
+    near_duplicates,
+    npz,
+    preparation,
+    schema,
+    shards,
+    workers,
+)
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     find_dataset,
@@ -282,7 +290,7 @@ def test_after_a_kill_nothing_looks_complete_and_the_same_command_succeeds(tree,
     assert [p.name for p in tmp_path.iterdir()] == ['emodb']  # the staging folder is removed
 
 
-def test_a_channel_can_be_chosen_and_rejections_name_the_segment(tmp_path, capsys):
+def test_a_channel_can_be_chosen_and_rejections_name_the_segment(tmp_path, capsys, monkeypatch):
     wave = np.random.default_rng(0).normal(0, 0.1, 32_000)
     soundfile.write(tmp_path / 'a.wav', np.stack([wave, -wave], axis=1), 16_000)
     soundfile.write(tmp_path / 'b.wav', wave, 16_000)
@@ -293,9 +301,12 @@ def test_a_channel_can_be_chosen_and_rejections_name_the_segment(tmp_path, capsy
     printed = capsys.readouterr().out
     assert f'rejected: {tmp_path / "a.wav"}#1-2: its 2 channels cancel' in printed
     assert len(read_rows(mean / 'rejected.csv')) == 2
+    assert not (mean / near_duplicates.FILE).exists()
+    monkeypatch.setattr(near_duplicates, 'MAX_COMPARED', 2)  # as a large corpus
     first = preparation.prepare_corpus(
         'folder', source, tmp_path / 'first', SPEC, workers=1, channel=1
     )
+    assert (first / near_duplicates.FILE).exists()
     assert [row['utterance'] for row in read_rows(first / 'utterances.csv')] == [
         'a.wav#0-1',
         'a.wav#1-2',
