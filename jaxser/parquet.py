@@ -1,4 +1,4 @@
-"""Makes a Parquet file of predictions.csv: a fifth of its size, and read in a tenth of the time.
+"""Makes a Parquet file of predictions.csv: half of its size, with types, and read by columns.
 
 It is for other programs, such as pandas.read_parquet. This one reads predictions.csv.
 """
