@@ -4,6 +4,9 @@ If an adversary is at chance, either its domain is gone from the representation,
 changed faster than the head could follow. Here the encoder is fixed, and each head takes
 REFIT_STEPS more steps of Adam on all its training data. If its loss falls, the domain is still
 there.
+
+With more than BATCH_SIZE utterances, random batches of so many take turns, up to MAX_BATCHES of
+them. The losses before and after are then those of the first batch.
 """
 
 import functools
@@ -11,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -18,6 +22,8 @@ from jaxser.training import parallel, tracking
 
 REFIT_STEPS = 100
 LEARNING_RATE = 1e-2
+BATCH_SIZE = 8192  # utterances; memory grows with their number times that of the domain's values
+MAX_BATCHES = 10
 
 
 class HeadInput(NamedTuple):
@@ -29,30 +35,38 @@ class HeadInput(NamedTuple):
 
 @functools.cache
 def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
-    """Returns (params, z_NxD, batch) -> {domain: (first loss, lowest loss)} for one run.
+    """Returns (params, z_ZxBxD, batch) -> {domain: (first loss, lowest loss)} for one run.
 
-    `domain_loss` is that of a Method (jaxser/interfaces.py); losses are in nats.
+    `domain_loss` is that of a Method (jaxser/interfaces.py); losses are in nats. Z is the number of
+    batches, and the arrays of examples in `batch` also have the axes ZxB.
     """
     optimizer = optax.adam(LEARNING_RATE)
 
-    def refit_head(domain: str, head, z_NxD: jax.Array, batch: dict) -> tuple[jax.Array, jax.Array]:
-        def loss(head):
-            return domain_loss(domain, head, z_NxD, batch)
+    def refit_head(domain: str, head, z_ZxBxD: jax.Array, batch: dict) -> tuple:
+        Z = len(z_ZxBxD)
 
-        def step(carry, _):
+        def loss(head, turn):
+            own = {}
+            for name, array in batch.items():
+                own[name] = array[turn] if _has_examples(name) else array
+            return domain_loss(domain, head, z_ZxBxD[turn], own)
+
+        def step(carry, number):
             head, state = carry
-            (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(head)
+            (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(head, number % Z)
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(head, updates), state), value
 
-        _, loss_S = jax.lax.scan(step, (head, optimizer.init(head)), None, REFIT_STEPS)
-        return loss_S[0], loss_S.min()
+        carry = head, optimizer.init(head)
+        _, loss_S = jax.lax.scan(step, carry, jnp.arange(REFIT_STEPS))
+        first_batch_S = loss_S[::Z]
+        return first_batch_S[0], first_batch_S.min()
 
     def refit_run(run: tuple) -> dict:
-        params, z_NxD, batch = run
+        params, z_ZxBxD, batch = run
         losses = {}
         for domain in domains:
-            losses[domain] = refit_head(domain, params[domain], z_NxD, batch)
+            losses[domain] = refit_head(domain, params[domain], z_ZxBxD, batch)
         return losses
 
     return refit_run
@@ -108,10 +122,45 @@ def _head_input(trainer, group, representations: tracking.Collected, n: int) -> 
 
 
 def _stack_inputs(inputs: list[HeadInput], domains: tuple[str, ...]) -> HeadInput:
-    """Returns the inputs of all runs, padded to the longest, with a leading axis of runs."""
+    """Returns the inputs of all runs in batches, padded to the longest, with a first axis of runs.
+
+    Arrays of examples have the axes RxZxB: runs, batches and examples.
+    """
     longest = max(len(head_input.z_NxD) for head_input in inputs)
-    padded = [_pad_input(head_input, longest, domains) for head_input in inputs]
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *padded)
+    batch_count = min(MAX_BATCHES, -(-longest // BATCH_SIZE))
+    size = batch_count * min(BATCH_SIZE, longest)
+    batched = []
+    for head_input in inputs:
+        padded = _pad_input(_shuffle_input(head_input, size), size, domains)
+        batched.append(_split_input(padded, batch_count))
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *batched)
+
+
+def _has_examples(name: str) -> bool:
+    """Whether an array of a batch has an entry for each example."""
+    return name.endswith('_B')
+
+
+def _map_examples(function: Callable, head_input: HeadInput) -> HeadInput:
+    """Returns an input with the function of its arrays of examples."""
+    batch = {}
+    for name, array in head_input.batch.items():
+        batch[name] = function(array) if _has_examples(name) else array
+    return HeadInput(function(head_input.z_NxD), batch)
+
+
+def _shuffle_input(head_input: HeadInput, size: int) -> HeadInput:
+    """Returns an input of more than one batch in random order, and at most `size` of it."""
+    count = len(head_input.z_NxD)
+    if count <= BATCH_SIZE:
+        return head_input
+    order = np.random.default_rng(0).permutation(count)[:size]
+    return _map_examples(lambda array: array[order], head_input)
+
+
+def _split_input(head_input: HeadInput, batch_count: int) -> HeadInput:
+    """Returns an input whose arrays of examples have the axes ZxB: batches and examples."""
+    return _map_examples(lambda array: array.reshape(batch_count, -1, *array.shape[1:]), head_input)
 
 
 def _pad_input(head_input: HeadInput, size: int, domains: tuple[str, ...]) -> HeadInput:

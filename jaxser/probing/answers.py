@@ -13,6 +13,9 @@ Keys of an answer:
                          bits}
   input, scores          the same figures of attackers that have the network's input, or its outputs
                          (log-posteriors of the emotions, ratings), instead of the representation
+  sampled_from           of a sample of a large question (jaxser/probing/sampling.py): {'classes',
+                         'n'}, the numbers without sampling
+  sample_sha256          of a sample: the hash of the names of its utterances
 
 `bits` is the mean over the classes of log2(K) + log2(p), p being the posterior of the true class by
 the attacker with the lowest cross-entropy on the validation part. Posteriors are mixed with the
@@ -24,32 +27,32 @@ import numpy as np
 
 from jaxser.analysis import metrics
 from jaxser.analysis.leakage import BELOW_CHANCE_LEVEL
-from jaxser.probing.attackers import ATTACKERS, Attack
+from jaxser.probing.attackers import ATTACKERS, Outcome
 from jaxser.probing.questions import ATTRIBUTES, SPEAKER_QUESTIONS, Question
 
 PART_KEYS = (*ATTACKERS, 'strongest', 'attacker', 'bits', 'eer', 'lda_eer')
 
 
-def make_answer(question: Question, attacks: list[Attack]) -> dict:
+def make_answer(question: Question, outcomes: list[Outcome]) -> dict:
     """Returns the answer to a question, without 'input' and 'scores'.
 
-    `attacks` has the result of each of its turns.
+    `outcomes` has the outcome of each of its turns.
     """
     true_T = question.label_N[question.tested_rows]
     K = len(question.classes)
-    log_p_AxTxK = np.concatenate([attack.log_p_AxTxK for attack in attacks], axis=1)
+    predicted_AxT = np.concatenate([outcome.predicted_AxT for outcome in outcomes], axis=1)
     answer, recalls, p_values = {}, {}, []
-    for name, log_p_TxK in zip(ATTACKERS, log_p_AxTxK):
-        confusion_KxK = metrics.confusion_matrix(true_T, log_p_TxK.argmax(1), K)
+    for name, predicted_T in zip(ATTACKERS, predicted_AxT):
+        confusion_KxK = metrics.confusion_matrix(true_T, predicted_T, K)
         answer[name] = metrics.classification_metrics(confusion_KxK)['uar']
         recalls[name] = _class_recalls(question.classes, confusion_KxK)
         p_values.append(metrics.below_chance_p_value(confusion_KxK))
     attacker = max(ATTACKERS, key=answer.get)  # the first of equal ones
-    best = []
-    for turn, attack in zip(question.turns(), attacks, strict=True):
-        log_p_TxK = attack.log_p_AxTxK[attack.validation_loss_A.argmin()]
-        best.append(_with_doubt(log_p_TxK, len(turn.validation_rows)))
-    class_bits = _class_bits(question.classes, np.concatenate(best), true_T)
+    true_log_p = []
+    for turn, outcome in zip(question.turns(), outcomes, strict=True):
+        log_p_T = outcome.true_log_p_AxT[outcome.validation_loss_A.argmin()]
+        true_log_p.append(_with_doubt(log_p_T, len(turn.validation_rows), K))
+    class_bits = _class_bits(question.classes, np.concatenate(true_log_p), true_T)
     corrected_p = min(p_values) * len(ATTACKERS)  # Bonferroni
     answer |= {
         'strongest': answer[attacker],
@@ -64,6 +67,12 @@ def make_answer(question: Question, attacks: list[Attack]) -> dict:
     }
     if question.name in SPEAKER_QUESTIONS:
         answer |= {'recall': recalls, 'speaker_bits': class_bits}
+    if question.population:
+        classes, tested, sample_sha256 = question.population
+        answer |= {
+            'sampled_from': {'classes': classes, 'n': tested},
+            'sample_sha256': sample_sha256,
+        }
     return answer
 
 
@@ -89,18 +98,19 @@ def _class_recalls(classes: np.ndarray, confusion_KxK: np.ndarray) -> dict[str, 
     return dict(zip(classes[tested].tolist(), recall.tolist()))
 
 
-def _with_doubt(log_p_TxK: np.ndarray, calibrated_on: int) -> np.ndarray:
+def _with_doubt(log_p_T: np.ndarray, calibrated_on: int, classes: int) -> np.ndarray:
     """Returns log-posteriors mixed with the uniform distribution, whose share is 1 / (n + 1).
 
     n is the number of utterances on which they were calibrated: few do not justify certainty.
     """
     share = 1 / (calibrated_on + 1)
-    p_TxK = np.exp(log_p_TxK.astype(float))
-    return np.log((1 - share) * p_TxK + share / p_TxK.shape[1])
+    return np.log((1 - share) * np.exp(log_p_T.astype(float)) + share / classes)
 
 
-def _class_bits(classes: np.ndarray, log_p_TxK: np.ndarray, true_T: np.ndarray) -> dict[str, float]:
-    """Returns {class: mean of log2(K) + log2(p)} of every class with test examples."""
-    own_log_p_T = log_p_TxK[np.arange(len(true_T)), true_T]
-    bits_T = np.log2(len(classes)) + own_log_p_T / np.log(2)
+def _class_bits(classes: np.ndarray, log_p_T: np.ndarray, true_T: np.ndarray) -> dict[str, float]:
+    """Returns {class: mean of log2(K) + log2(p)} of every class with test examples.
+
+    log_p_T are the log-posteriors of the true classes.
+    """
+    bits_T = np.log2(len(classes)) + log_p_T / np.log(2)
     return {str(classes[k]): float(bits_T[true_T == k].mean()) for k in np.unique(true_T)}

@@ -351,9 +351,9 @@ def _attack(jobs: dict[int, Job]) -> dict[int, dict]:
         shapes.add_width(job.x_NxD.shape[1])
     answers = {}
     positions = list(jobs)
-    for number, attack in fit_jobs(list(jobs.values()), shapes):
+    for number, outcome in fit_jobs(list(jobs.values()), shapes):
         n = positions[number]
-        answers[n] = make_answer(jobs[n].question, [attack])
+        answers[n] = make_answer(jobs[n].question, [outcome])
     return {n: answers[n] for n in positions}
 
 

@@ -3,28 +3,33 @@
 A job is a question about one representation. Jobs of similar size share a compiled program, so that
 a small job is not padded to the size of the largest. On a CPU each job runs in a thread of its own,
 one for each core: a product of two small matrices does not use several cores well. On accelerators
-jobs are vmapped.
+jobs are vmapped, as many at once as fit into memory. A job's data are made when it starts, and only
+its outcome is kept, so that memory does not grow with the number of jobs.
 """
 
+import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import AxisType, PartitionSpec
 from threadpoolctl import threadpool_limits
 
 from jaxser.probing import attackers
 from jaxser.probing.attackers.job import JobData
 from jaxser.probing.questions import Question
-from jaxser.training import parallel
+from jaxser.training import memory
 
 # Sizes up to the smallest of these share a program, and so do those between two powers of 2 of it.
 SMALLEST_EXAMPLES = 256
 SMALLEST_DIMENSIONS = 128
-JOBS_PER_DISPATCH = 16  # on each accelerator
+MAX_JOBS_PER_DISPATCH = 64  # on each accelerator
+ACCELERATOR_SHARE = 0.5  # of the memory that training may use; runs and features have the rest
 
 
 class Job(NamedTuple):
@@ -46,6 +51,13 @@ class Shape(NamedTuple):
     T: int
     D: int
     K: int
+
+
+class Program(NamedTuple):
+    """The compiled attackers of one shape."""
+
+    fit: Callable  # (JobData, true_T) -> Outcome; of several jobs each array has a first axis
+    needed_bytes: int  # on a device
 
 
 def size_class(size: int, smallest: int) -> int:
@@ -107,22 +119,78 @@ def _pad(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return padded
 
 
-def fit_jobs(jobs: list[Job], shapes: ShapeTable) -> Iterator[tuple[int, attackers.Attack]]:
-    """Yields (index of a job, its Attack without padding), as soon as each job is done."""
+def true_labels(job: Job, shape: Shape) -> np.ndarray:
+    """Returns the classes of a job's tested examples, padded."""
+    true_T = job.question.label_N[job.question.test_rows]
+    return _pad(true_T.astype(np.int32), (shape.T,))
+
+
+def fit_jobs(jobs: list[Job], shapes: ShapeTable) -> Iterator[tuple[int, attackers.Outcome]]:
+    """Yields (index of a job, its Outcome without padding), as soon as each job is done."""
     is_on_cpu = jax.local_devices()[0].platform == 'cpu'
     fit = _fit_in_threads if is_on_cpu else _fit_in_batches
-    for index, attack in fit(jobs, shapes):
-        question = jobs[index].question
-        T, K = len(question.test_rows), len(question.classes)
-        yield index, attack._replace(log_p_AxTxK=attack.log_p_AxTxK[:, :T, :K])
+    indices_by_shape: dict[Shape, list[int]] = {}
+    for index, job in enumerate(jobs):
+        indices_by_shape.setdefault(shapes.get_shape(job), []).append(index)
+    for index, outcome in fit(jobs, indices_by_shape):
+        T = len(jobs[index].question.test_rows)
+        yield (
+            index,
+            attackers.Outcome(
+                outcome.predicted_AxT[:, :T],
+                outcome.true_log_p_AxT[:, :T],
+                outcome.validation_loss_A,
+            ),
+        )
 
 
-def _fit_in_threads(jobs: list[Job], shapes: ShapeTable) -> Iterator[tuple[int, attackers.Attack]]:
-    def fit(job: Job) -> attackers.Attack:
-        shape = shapes.get_shape(job)
-        return jax.tree.map(np.asarray, _compiled(shape.K)(make_job_data(job, shape)))
+def _fit_in_threads(
+    jobs: list[Job], indices_by_shape: dict[Shape, list[int]]
+) -> Iterator[tuple[int, attackers.Outcome]]:
+    devices = jax.local_devices()
+    budget = MemoryBudget(memory.memory_limit(devices) * len(devices))
+    shapes = list(indices_by_shape)
+    programs = {}
+    for position, program in run_in_threads(compile_for_job, shapes):
+        programs[shapes[position]] = program
+    items = [(index, shape) for shape, indices in indices_by_shape.items() for index in indices]
 
-    yield from run_in_threads(fit, jobs)
+    def fit(item: tuple[int, Shape]) -> attackers.Outcome:
+        index, shape = item
+        program = programs[shape]
+        with budget.reserve(program.needed_bytes):
+            data = make_job_data(jobs[index], shape)
+            outcome = program.fit(data, true_labels(jobs[index], shape))
+            return jax.tree.map(np.asarray, outcome)
+
+    for position, outcome in run_in_threads(fit, items):
+        yield items[position][0], outcome
+
+
+class MemoryBudget:
+    """Bytes that threads share: a thread waits until enough of them are free."""
+
+    def __init__(self, limit_bytes: int):
+        self.limit_bytes = limit_bytes
+        self.reserved_bytes = 0
+        self.changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def reserve(self, needed_bytes: int) -> Iterator[None]:
+        """Reserves bytes within the context; more than the limit only if nothing is reserved."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._fits(needed_bytes))
+            self.reserved_bytes += needed_bytes
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.reserved_bytes -= needed_bytes
+                self.changed.notify_all()
+
+    def _fits(self, needed_bytes: int) -> bool:
+        is_free = self.reserved_bytes == 0
+        return is_free or self.reserved_bytes + needed_bytes <= self.limit_bytes
 
 
 def run_in_threads(function: Callable, items: list) -> Iterator[tuple[int, object]]:
@@ -133,38 +201,121 @@ def run_in_threads(function: Callable, items: list) -> Iterator[tuple[int, objec
         index_of = {pool.submit(function, item): index for index, item in enumerate(items)}
         try:
             for future in as_completed(index_of):
-                yield index_of[future], future.result()
+                yield index_of.pop(future), future.result()
         finally:  # after an error, or Ctrl-C, no further job starts
             pool.shutdown(cancel_futures=True)
 
 
-def _fit_in_batches(jobs: list[Job], shapes: ShapeTable) -> Iterator[tuple[int, attackers.Attack]]:
-    indices_by_shape: dict[Shape, list[int]] = {}
-    for index, job in enumerate(jobs):
-        indices_by_shape.setdefault(shapes.get_shape(job), []).append(index)
-    size = JOBS_PER_DISPATCH * len(jax.local_devices())
+def _fit_in_batches(
+    jobs: list[Job], indices_by_shape: dict[Shape, list[int]]
+) -> Iterator[tuple[int, attackers.Outcome]]:
+    device_count = len(jax.local_devices())
+    unfinished: tuple | None = None
     for shape, indices in indices_by_shape.items():
+        size = device_count * jobs_per_device(shape, -(-len(indices) // device_count))
         for start in range(0, len(indices), size):
             chosen = indices[start : start + size]
-            data = [make_job_data(jobs[index], shape) for index in chosen]
-            # The last job fills an incomplete batch, so that all have one shape.
-            data += [data[-1]] * (size - len(chosen))
-            stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *data)
-            attacks = parallel.map_over_runs(_fit_function(shape.K), stacked)
-            for n, index in enumerate(chosen):
-                yield index, jax.tree.map(lambda array, n=n: array[n], attacks)
+            # Every device has equally many jobs; the last job is repeated for less than one each.
+            filled = chosen + chosen[-1:] * (-len(chosen) % device_count)
+            examples = [
+                (make_job_data(jobs[index], shape), true_labels(jobs[index], shape))
+                for index in filled
+            ]
+            stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *examples)
+            program = _compile_batch(shape, len(filled) // device_count)
+            outcomes = program.fit(*stacked)  # the host goes on while the devices compute
+            if unfinished:
+                yield from _separate(*unfinished)
+            unfinished = chosen, outcomes
+    if unfinished:
+        yield from _separate(*unfinished)
+
+
+def _separate(
+    indices: list[int], outcomes: attackers.Outcome
+) -> Iterator[tuple[int, attackers.Outcome]]:
+    """Yields (index of a job, its Outcome) of jobs that were fitted together."""
+    outcomes = jax.tree.map(np.asarray, outcomes)
+    for n, index in enumerate(indices):
+        yield index, jax.tree.map(lambda array, n=n: array[n], outcomes)
+
+
+def jobs_per_device(shape: Shape, most: int) -> int:
+    """Returns how many jobs of a shape each device fits at once, at most `most`.
+
+    They are the largest number for which the compiled program and the data of the next batch fit
+    into the memory of a device; UserError if one job does not fit.
+    """
+    devices = jax.local_devices()
+    size, _ = memory.choose_runs_per_device(
+        lambda jobs: _compile_batch(shape, jobs).fit,
+        min(most, MAX_JOBS_PER_DISPATCH),
+        int(ACCELERATOR_SHARE * memory.memory_limit(devices)),
+        _data_bytes(shape),
+    )
+    return size
+
+
+@functools.cache
+def compile_for_job(shape: Shape) -> Program:
+    """Compiles the attackers of a single job."""
+    return _compile(jax.jit(_fit_function(shape.K)), shape, ())
+
+
+def _compile_batch(shape: Shape, jobs: int) -> Program:
+    """Compiles the attackers of so many jobs on each local device."""
+    # The precision is no argument of the function, but a part of its program.
+    return _compile_batch_with(shape, jobs, jax.config.jax_default_matmul_precision)
+
+
+@functools.cache
+def _compile_batch_with(shape: Shape, jobs: int, precision: str | None) -> Program:
+    del precision
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ('jobs',), axis_types=(AxisType.Auto,), devices=devices)
+    per_device = PartitionSpec('jobs')
+    fit = jax.shard_map(
+        jax.vmap(_fit_function(shape.K)),
+        mesh=mesh,
+        in_specs=per_device,
+        out_specs=per_device,
+        check_vma=False,
+    )
+    return _compile(jax.jit(fit), shape, (jobs * len(devices),))
+
+
+def _compile(fit: Callable, shape: Shape, first_axes: tuple[int, ...]) -> Program:
+    compiled = fit.lower(*_array_shapes(shape, first_axes)).compile()
+    return Program(compiled, memory.required_bytes(compiled))
+
+
+def _array_shapes(shape: Shape, first_axes: tuple[int, ...]) -> tuple:
+    """Returns the arguments of a program, without values; `first_axes` is () or those of jobs."""
+
+    def array(dtype, *axes: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*first_axes, *axes), dtype)
+
+    data = JobData(
+        x_NxD=array(np.float32, shape.N, shape.D),
+        y_N=array(np.int32, shape.N),
+        fit_N=array(np.float32, shape.N),
+        validation_N=array(np.float32, shape.N),
+        test_TxD=array(np.float32, shape.T, shape.D),
+    )
+    return data, array(np.int32, shape.T)
+
+
+def _data_bytes(shape: Shape) -> int:
+    """Returns the bytes of the arguments of one job."""
+    arrays = jax.tree.leaves(_array_shapes(shape, ()))
+    return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 @functools.cache
 def _fit_function(classes: int) -> Callable:
-    """Returns the function of a job; it is cached, so that JAX compiles it once for a shape."""
+    """Returns the function of a job: (JobData, true_T) -> Outcome."""
 
-    def fit_job(data: JobData) -> attackers.Attack:
-        return attackers.fit_attackers(data, classes)
+    def fit_job(data: JobData, true_T: jax.Array) -> attackers.Outcome:
+        return attackers.attack_outcome(attackers.fit_attackers(data, classes), true_T)
 
     return fit_job
-
-
-@functools.cache
-def _compiled(classes: int) -> Callable:
-    return jax.jit(_fit_function(classes))

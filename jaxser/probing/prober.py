@@ -129,14 +129,16 @@ class Prober:
             else:
                 planned += self._plan_jobs(index, representation)
         output_answers = {}
-        attacks: dict[tuple, dict] = {}
-        for number, attack in fit_jobs([plan.job for plan in planned], self.shapes):
+        outcomes: dict[tuple, dict] = {}
+        for number, outcome in fit_jobs([plan.job for plan in planned], self.shapes):
             index, of_outputs, question, turn, _ = planned[number]
-            attack_by_turn = attacks.setdefault((index, of_outputs, question.name), {})
-            attack_by_turn[turn] = attack
-            if len(attack_by_turn) < len(question.turns()):
+            key = index, of_outputs, question.name
+            outcome_by_turn = outcomes.setdefault(key, {})
+            outcome_by_turn[turn] = outcome
+            if len(outcome_by_turn) < len(question.turns()):
                 continue
-            answer = make_answer(question, [attack_by_turn[n] for n in sorted(attack_by_turn)])
+            del outcomes[key]
+            answer = make_answer(question, [outcome_by_turn[n] for n in sorted(outcome_by_turn)])
             if of_outputs:
                 output_answers[index, question.name] = part_of_answer(answer)
             else:

@@ -14,6 +14,8 @@ divided into two halves, and there are two attackers. Each of them is tested on 
 half chooses its settings, and then joins the utterances on which it is fitted.
 
 Other questions: sex, language, corpus and, where classes are predicted, emotion.
+
+Of a large question it is a sample that is asked: jaxser/probing/sampling.py.
 """
 
 from typing import NamedTuple
@@ -22,6 +24,7 @@ import numpy as np
 
 from data_pipelines.batching.table import ExampleTable, index_values
 from data_pipelines.protocols.folds import Fold
+from jaxser.probing import sampling
 
 SPEAKER_QUESTIONS = (
     'speaker',
@@ -43,6 +46,14 @@ MIN_CLASS_SIZE = 3  # utterances: one to fit, one to choose, one to test
 MIN_KNOWN_SENTENCES = 0.9  # of a question's utterances; with fewer, sentences are not separated
 
 
+class Population(NamedTuple):
+    """What a question was sampled from, and which utterances were chosen."""
+
+    classes: int
+    tested: int  # utterances that could be tested
+    sample_sha256: str
+
+
 class Question(NamedTuple):
     """A classification task on a representation; rows are indices of utterances."""
 
@@ -56,6 +67,7 @@ class Question(NamedTuple):
     unseen_speakers: bool  # nor any other utterance of the tested speakers
     # Whether the validation rows are tested too, with the test rows in their place.
     is_crossed: bool = False
+    population: Population | None = None  # if it is a sample
 
     def turns(self) -> list['Question']:
         """Returns the question, and if it is crossed also with validation and test exchanged."""
@@ -263,9 +275,11 @@ class _QuestionMaker:
         test_rows = split.test[np.isin(label_N[split.test], fitted)]
         if len(fitted) < 2 or not len(test_rows):
             return None
+        split, population = self._sample(name, label_N, split._replace(test=test_rows))
+        fitted = np.unique(label_N[split.fit])
         compact_N = np.where(np.isin(label_N, fitted), np.searchsorted(fitted, label_N), -1)
-        is_withheld = not np.isin(test_rows, self.seen_rows).any()
-        test_speakers = self.text['speaker'][test_rows]
+        is_withheld = not np.isin(split.test, self.seen_rows).any()
+        test_speakers = self.text['speaker'][split.test]
         unseen_speakers = (
             is_withheld
             and not np.isin(test_speakers[test_speakers != ''], self.seen_speakers).any()
@@ -276,8 +290,28 @@ class _QuestionMaker:
             compact_N,
             split.fit,
             split.validation,
-            test_rows,
+            split.test,
             is_withheld,
             unseen_speakers,
             split.is_crossed,
+            population,
         )
+
+    def _sample(
+        self, name: str, label_N: np.ndarray, split: RowSplit
+    ) -> tuple[RowSplit, Population | None]:
+        """Returns the split within the limits of sampling.py, and from what it was sampled."""
+        fitted = np.unique(label_N[split.fit])
+        limits = (sampling.MAX_FITTED, sampling.MAX_TESTED, sampling.MAX_TESTED)
+        is_small = all(len(rows) <= limit for rows, limit in zip(split, limits))
+        if is_small and len(fitted) <= sampling.MAX_CLASSES:
+            return split, None
+        random = sampling.sampling_random(self.seed, self.fold.number, name)
+        chosen = sampling.sample_classes(fitted, random)
+        parts = []
+        for rows, limit in zip(split, limits):
+            rows_of_chosen = rows[np.isin(label_N[rows], chosen)]
+            parts.append(sampling.sample_rows(rows_of_chosen, label_N, limit, random))
+        tested = len(split.test) + len(split.validation) * split.is_crossed
+        digest = sampling.sample_sha256(self.text['utterance'], *parts)
+        return RowSplit(*parts, split.is_crossed), Population(len(fitted), tested, digest)

@@ -25,6 +25,20 @@ class Attack(NamedTuple):
     validation_loss_A: jax.Array  # calibrated cross-entropy on the validation part, in nats
 
 
+class Outcome(NamedTuple):
+    """What the answer to a question needs of an Attack, without K numbers for each example."""
+
+    predicted_AxT: jax.Array  # the most probable class of the tested examples
+    true_log_p_AxT: jax.Array  # calibrated log-posterior of their true class
+    validation_loss_A: jax.Array  # as in Attack
+
+
+def attack_outcome(attack: Attack, true_T: jax.Array) -> Outcome:
+    """Returns the outcome of an attack; `true_T` are the classes of the tested examples."""
+    true_log_p_AxT = jnp.take_along_axis(attack.log_p_AxTxK, true_T[None, :, None], axis=2)
+    return Outcome(attack.log_p_AxTxK.argmax(2), true_log_p_AxT[..., 0], attack.validation_loss_A)
+
+
 def fit_attackers(data: JobData, classes: int) -> Attack:
     """Fits all attackers of a job and calibrates them on the validation part."""
     data = standardise(data)

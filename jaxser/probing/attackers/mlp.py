@@ -19,6 +19,7 @@ from jaxser.probing.attackers.job import (
     Scores,
     Weights,
     mask_absent_classes,
+    one_hot,
     weighted_cross_entropy,
 )
 from jaxser.probing.attackers.linear import LinearFit, append_one
@@ -90,16 +91,23 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     def scores(params, x):
         return mask_absent_classes(network(params, x), weights.present_K)
 
-    def loss(params, weight_N):
-        penalty = 0.5 * linear.l2 * (params['linear'][:-1] ** 2).sum()
-        return weighted_cross_entropy(scores(params, x_NxE), data.y_N, weight_N) + penalty
+    target_NxK = one_hot(data.y_N, linear.w_fit.shape[1])
+
+    def gradient(params, weight_N):
+        """Returns the gradient of the weighted cross-entropy and the penalty."""
+        scores_NxK, pull_back = jax.vjp(lambda params: scores(params, x_NxE), params)
+        # In closed form: automatic differentiation of the loss takes three times as long.
+        residual_NxK = jax.nn.softmax(scores_NxK) - target_NxK
+        (gradient,) = pull_back(residual_NxK * weight_N[:, None])
+        penalty_ExK = linear.l2 * params['linear'].at[-1].set(0)
+        return gradient | {'linear': gradient['linear'] + penalty_ExK}
 
     def train(training: _Training) -> _Training:
         weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
 
         def step(_, carry):
             params, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(params, weight_N), state, params)
+            updates, state = optimizer.update(gradient(params, weight_N), state, params)
             return optax.apply_updates(params, updates), state
 
         carry = training.params, training.optimizer_state

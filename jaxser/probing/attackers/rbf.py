@@ -40,8 +40,8 @@ class _Search(NamedTuple):
     lowest: jax.Array  # cross-entropy on the validation part
     bandwidth: jax.Array
     ridge: jax.Array
-    known_NxK: jax.Array  # scores with the best settings
-    test_TxK: jax.Array  # scores of the last fit
+    alpha_NxK: jax.Array  # coefficients with the best settings
+    last_alpha_NxK: jax.Array  # coefficients of the last fit
 
 
 def squared_distances(a_MxD: jax.Array, b_NxD: jax.Array) -> jax.Array:
@@ -57,21 +57,20 @@ def coefficients(kernel_NxN, target_NxK, weight_N, ridge):
     """
     root_Nx1 = jnp.sqrt(weight_N)[:, None]
     system_NxN = root_Nx1 * kernel_NxN * root_Nx1.T + ridge * jnp.eye(len(weight_N))
-    factor = jax.scipy.linalg.cho_factor(system_NxN, lower=True)
-    return root_Nx1 * jax.scipy.linalg.cho_solve(factor, root_Nx1 * target_NxK)
+    factor_NxN = jax.lax.linalg.cholesky(system_NxN, symmetrize_input=False)
+    return root_Nx1 * jax.scipy.linalg.cho_solve((factor_NxN, True), root_Nx1 * target_NxK)
 
 
 def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     """Fits the kernel machine of a standardised job."""
-    all_MxD = jnp.concatenate([data.x_NxD, data.test_TxD])
-    known_count = len(data.x_NxD)
+    known_MxD, test_TxD = data.x_NxD, data.test_TxD
     data, weights = first_examples(data, weights, classes)
     N = len(data.x_NxD)
     known_N = data.fit_N + data.validation_N
     target_NxK = one_hot(data.y_N, classes) - 1 / weights.present_K.sum()
-    distance_MxN = squared_distances(all_MxD, data.x_NxD)
+    distance_NxN = squared_distances(data.x_NxD, data.x_NxD)
     # Over all pairs of known examples; a mean needs no sorting, unlike the usual median.
-    mean_distance = known_N @ distance_MxN[:N] @ known_N / known_N.sum() ** 2
+    mean_distance = known_N @ distance_NxN @ known_N / known_N.sum() ** 2
     bandwidths = jnp.maximum(mean_distance, MIN_DISTANCE) * jnp.array(BANDWIDTHS)
     last_turn = len(BANDWIDTHS) + len(RIDGES)
 
@@ -82,25 +81,27 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
         bandwidth = jnp.where(is_bandwidth_tried, bandwidths[turn], search.bandwidth)
         ridge = jnp.where(is_last, search.ridge, jnp.array(RIDGES)[turn - len(BANDWIDTHS)])
         ridge = jnp.where(is_bandwidth_tried, FIRST_RIDGE, ridge)
-        kernel_MxN = jnp.exp(-distance_MxN / bandwidth)
+        kernel_NxN = jnp.exp(-distance_NxN / bandwidth)
         fit_weight_N = weights.fit_N * data.fit_N.sum()
         weight_N = jnp.where(is_last, weights.known_N * known_N.sum(), fit_weight_N)
-        alpha_NxK = coefficients(kernel_MxN[:N], target_NxK, weight_N, ridge)
-        scores_MxK = mask_absent_classes(kernel_MxN @ alpha_NxK, weights.present_K)
-        _, loss = calibrate(scores_MxK[:N], data.y_N, weights.validation_N)
+        alpha_NxK = coefficients(kernel_NxN, target_NxK, weight_N, ridge)
+        scores_NxK = mask_absent_classes(kernel_NxN @ alpha_NxK, weights.present_K)
+        _, loss = calibrate(scores_NxK, data.y_N, weights.validation_N)
         is_better = (loss < search.lowest) & ~is_last
-        known_NxK, test_TxK = jnp.split(scores_MxK, [known_count])
-        new = _Search(loss, bandwidth, ridge, known_NxK, test_TxK)
+        new = _Search(loss, bandwidth, ridge, alpha_NxK, alpha_NxK)
         best = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), new, search)
-        return best._replace(test_TxK=new.test_TxK), None
+        return best._replace(last_alpha_NxK=alpha_NxK), None
 
+    def scores(x_MxD, alpha_NxK):
+        """Returns the scores of any examples, with the best bandwidth."""
+        kernel_MxN = jnp.exp(-squared_distances(x_MxD, data.x_NxD) / search.bandwidth)
+        return mask_absent_classes(kernel_MxN @ alpha_NxK, weights.present_K)
+
+    zeros_NxK = jnp.zeros((N, classes))
     initial = _Search(
-        jnp.float32(jnp.inf),
-        bandwidths[0],
-        jnp.float32(FIRST_RIDGE),
-        jnp.zeros((known_count, classes)),
-        jnp.zeros((len(data.test_TxD), classes)),
+        jnp.float32(jnp.inf), bandwidths[0], jnp.float32(FIRST_RIDGE), zeros_NxK, zeros_NxK
     )
     search, _ = jax.lax.scan(fit_turn, initial, jnp.arange(last_turn + 1))
+    result = Scores(scores(known_MxD, search.alpha_NxK), scores(test_TxD, search.last_alpha_NxK))
     relative_bandwidth = search.bandwidth / bandwidths[0] * BANDWIDTHS[0]
-    return RbfFit(Scores(search.known_NxK, search.test_TxK), relative_bandwidth, search.ridge)
+    return RbfFit(result, relative_bandwidth, search.ridge)

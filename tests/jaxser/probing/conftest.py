@@ -9,10 +9,10 @@ from jaxser.probing.attackers import linear, mlp
 @pytest.fixture
 def quick_attackers(monkeypatch):
     """Attackers that hardly learn, for tests of everything around them."""
-    jobs._compiled.cache_clear()
+    jobs.compile_for_job.cache_clear()
     jobs._fit_function.cache_clear()
     monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
     monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
     yield
-    jobs._compiled.cache_clear()
+    jobs.compile_for_job.cache_clear()
     jobs._fit_function.cache_clear()

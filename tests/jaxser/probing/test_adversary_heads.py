@@ -45,8 +45,11 @@ def make_batch(speaker_N: np.ndarray, labelled_N: np.ndarray | None = None) -> d
 
 def refit(method: Method, heads: dict, z_NxD: np.ndarray, batch: dict) -> tuple[float, float]:
     """Returns the loss of the speaker's heads before and after."""
-    run = (heads, z_NxD.astype(np.float32), batch)
-    losses = adversary_heads.make_refit(method.domain_loss, method.domains)(run)
+    in_one_batch = {}
+    for key, array in batch.items():
+        in_one_batch[key] = array[None] if key.endswith('_B') else array
+    run = (heads, z_NxD[None].astype(np.float32), in_one_batch)
+    losses = jax.jit(adversary_heads.make_refit(method.domain_loss, method.domains))(run)
     before, after = losses['speaker']
     return float(before), float(after)
 
@@ -124,6 +127,43 @@ def test_each_run_is_refitted_on_the_training_utterances_of_its_own_fold(two_run
             batch[key] = array[fold.train] if key.endswith('_B') else array
         alone = refit(method, heads, z_NxD[fold.train], batch)
         assert list(losses[n]['speaker'].values()) == pytest.approx(alone, abs=1e-5)
+
+
+def test_many_utterances_are_seen_in_batches(two_runs, monkeypatch):
+    """A head learns from all batches, and its losses are those of one of them."""
+    task, group, representations = two_runs
+    for table in representations.arrays:
+        table[0] = 3 * np.eye(D)[SPEAKER_N].astype(np.float32)
+    method, heads = make_method_and_heads('dann')
+    trainer = SimpleNamespace(method=method, task=task)
+    monkeypatch.setattr(adversary_heads, 'BATCH_SIZE', 7)
+    for losses in adversary_heads.refit_heads(trainer, group, stack_twice(heads), representations):
+        assert losses['speaker']['before'] == pytest.approx(np.log(3), abs=1e-6)
+        assert losses['speaker']['after'] < 0.1
+
+
+@pytest.mark.parametrize(
+    ('batch_size', 'max_batches', 'expected'),
+    [(100, 10, (1, 18)), (7, 10, (3, 7)), (7, 2, (2, 7))],
+)
+def test_batches_have_each_utterance_once(batch_size, max_batches, expected, monkeypatch):
+    """Or a random part of the utterances, if there are too many; the rest is padding."""
+    monkeypatch.setattr(adversary_heads, 'BATCH_SIZE', batch_size)
+    monkeypatch.setattr(adversary_heads, 'MAX_BATCHES', max_batches)
+    inputs = []
+    for count in (12, 18):
+        batch = make_batch(np.arange(count))
+        batch |= {key: batch[key][:count] for key in ('emotion_B', 'labelled_B')}
+        inputs.append(adversary_heads.HeadInput(np.arange(count)[:, None] + 1.0, batch))
+    stacked = adversary_heads._stack_inputs(inputs, ('speaker',))
+    assert stacked.z_NxD.shape == (2, *expected, 1)
+    assert stacked.batch['speaker_seen_K'].shape == (2, K)
+    for n, count in enumerate((12, 18)):
+        used = stacked.batch['speaker_B'][n][stacked.batch['speaker_B'][n] >= 0]
+        assert len(np.unique(used)) == len(used) == min(count, np.prod(expected))
+        np.testing.assert_array_equal(
+            stacked.z_NxD[n][..., 0], stacked.batch['speaker_B'][n].clip(min=-1) + 1
+        )
 
 
 def test_methods_without_heads_and_folds_without_domains_have_no_losses(two_runs):

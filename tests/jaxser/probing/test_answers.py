@@ -8,7 +8,7 @@ from scipy import stats
 from jaxser.analysis import metrics
 from jaxser.probing import answers, attackers
 from jaxser.probing.jobs import Job, ShapeTable, fit_jobs
-from jaxser.probing.questions import Question, make_questions, split_by_class
+from jaxser.probing.questions import Population, Question, make_questions, split_by_class
 
 K = 4
 NAMES = np.array(['s0', 's1', 's2', 's3'])
@@ -155,8 +155,19 @@ def test_questions_of_a_fold_can_all_be_answered():
 @pytest.mark.parametrize('utterances', [0, 4, 99])
 def test_few_validation_utterances_do_not_justify_certainty(utterances):
     """A certain and wrong posterior costs at most log2(n + 1) bits."""
-    log_p_TxK = np.log(np.array([[1 - 1e-30, 1e-30]]))
-    doubtful_TxK = answers._with_doubt(log_p_TxK, utterances)
-    np.testing.assert_allclose(np.exp(doubtful_TxK).sum(1), 1)
-    bits = 1 + doubtful_TxK[0, 1] / np.log(2)
+    log_p_T = np.log(np.array([1 - 1e-30, 1e-30]))
+    doubtful_T = answers._with_doubt(log_p_T, utterances, 2)
+    assert np.exp(doubtful_T).sum() == pytest.approx(1)
+    bits = 1 + doubtful_T[1] / np.log(2)
     assert bits == pytest.approx(-np.log2(utterances + 1))
+
+
+def test_an_answer_about_a_sample_says_so():
+    """Its numbers are those of the sample, and chance too; beside them are those of everything."""
+    population = Population(classes=90, tested=5000, sample_sha256='abc')
+    answer = probe(clouds(1.0), make_question()._replace(population=population))
+    whole = probe(clouds(1.0))
+    assert 'sampled_from' not in whole
+    assert answer.pop('sampled_from') == {'classes': 90, 'n': 5000}
+    assert answer.pop('sample_sha256') == 'abc'
+    assert answer == whole

@@ -13,7 +13,7 @@ from jaxser.training import experiment
 @pytest.fixture
 def probed(data, tmp_path, monkeypatch):
     """results.json, representations.npz, and each run's fold with the rows that were probed."""
-    jobs._compiled.cache_clear()
+    jobs.compile_for_job.cache_clear()
     jobs._fit_function.cache_clear()
     monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
     monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
@@ -41,7 +41,7 @@ def probed(data, tmp_path, monkeypatch):
     results = prober.probe_sweep(tmp_path)
     with np.load(tmp_path / 'representations.npz', allow_pickle=False) as arrays:
         yield results, dict(arrays), probed_rows
-    jobs._compiled.cache_clear()
+    jobs.compile_for_job.cache_clear()
     jobs._fit_function.cache_clear()
 
 

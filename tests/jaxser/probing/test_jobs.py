@@ -1,5 +1,10 @@
 """Jobs of all sizes: neither padding nor their order or number changes an answer."""
 
+import os
+import threading
+import weakref
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -27,7 +32,7 @@ def mixed_jobs() -> list[jobs.Job]:
     return [make_job(60, 5, 4, 0), make_job(90, 8, 3, 1), make_job(40, 4, 2, 2)]
 
 
-def fit_all(some_jobs: list[jobs.Job]) -> list[attackers.Attack]:
+def fit_all(some_jobs: list[jobs.Job]) -> list[attackers.Outcome]:
     shapes = jobs.ShapeTable([job.question for job in some_jobs])
     for job in some_jobs:
         shapes.add_width(job.x_NxD.shape[1])
@@ -35,8 +40,9 @@ def fit_all(some_jobs: list[jobs.Job]) -> list[attackers.Attack]:
     return [found[n] for n in range(len(some_jobs))]
 
 
-def assert_close(first: attackers.Attack, second: attackers.Attack) -> None:
-    np.testing.assert_allclose(first.log_p_AxTxK, second.log_p_AxTxK, atol=5e-3)
+def assert_close(first: attackers.Outcome, second: attackers.Outcome) -> None:
+    np.testing.assert_array_equal(first.predicted_AxT, second.predicted_AxT)
+    np.testing.assert_allclose(first.true_log_p_AxT, second.true_log_p_AxT, atol=5e-3)
     np.testing.assert_allclose(first.validation_loss_A, second.validation_loss_A, atol=1e-3)
 
 
@@ -44,20 +50,113 @@ def test_padding_order_and_other_jobs_change_nothing(mixed_jobs):
     """Jobs of other sizes, classes and widths, which are padded to one shape."""
     together = fit_all(mixed_jobs)
     reverse = fit_all(mixed_jobs[::-1])[::-1]
-    for job, attack, other in zip(mixed_jobs, together, reverse):
-        tested, K = len(job.question.test_rows), len(job.question.classes)
-        assert attack.log_p_AxTxK.shape == (len(attackers.ATTACKERS), tested, K)
-        assert_close(attack, other)
+    for job, outcome, other in zip(mixed_jobs, together, reverse):
+        tested = len(job.question.test_rows)
+        assert outcome.predicted_AxT.shape == (len(attackers.ATTACKERS), tested)
+        assert outcome.predicted_AxT.max() < len(job.question.classes)
+        assert_close(outcome, other)
         # The exact size differs from the padded one in sizes of sums, so that nothing is bit-equal.
-        assert_close(attack, fit_all([job])[0])
+        assert_close(outcome, fit_all([job])[0])
 
 
-def test_batches_of_an_accelerator_have_the_results_of_threads(mixed_jobs, monkeypatch):
-    monkeypatch.setattr(jobs, 'JOBS_PER_DISPATCH', 1)
-    in_threads = fit_all(mixed_jobs)
+def use_batches_on_one_device(monkeypatch) -> None:
+    devices = jax.local_devices()[:1]
     monkeypatch.setattr(jobs, '_fit_in_threads', jobs._fit_in_batches)
+    monkeypatch.setattr(jax, 'local_devices', lambda: devices)
+
+
+@pytest.mark.parametrize('fitting', [1, 2, 3])
+def test_batches_of_an_accelerator_have_the_results_of_threads(mixed_jobs, fitting, monkeypatch):
+    """However many jobs of a batch fit into memory."""
+    in_threads = fit_all(mixed_jobs)
+    use_batches_on_one_device(monkeypatch)
+    monkeypatch.setattr(jobs, 'jobs_per_device', lambda shape, most: fitting)
     for first, second in zip(in_threads, fit_all(mixed_jobs)):
         assert_close(first, second)
+
+
+class FittedJobs:
+    """A compiled program of several jobs: each needs 1000 bytes, and all together 500 more."""
+
+    def __init__(self, count: int, sizes: list[int]):
+        self.count = count
+        self.sizes = sizes
+
+    def memory_analysis(self) -> SimpleNamespace:
+        return SimpleNamespace(
+            argument_size_in_bytes=0,
+            output_size_in_bytes=0,
+            alias_size_in_bytes=0,
+            temp_size_in_bytes=500 + 1000 * self.count,
+        )
+
+    def __call__(self, data, true_T) -> attackers.Outcome:
+        self.sizes.append(self.count)
+        count, T = true_T.shape
+        assert count == self.count
+        zeros_RxAxT = np.zeros((count, len(attackers.ATTACKERS), T))
+        return attackers.Outcome(zeros_RxAxT, zeros_RxAxT, zeros_RxAxT[..., 0])
+
+
+@pytest.mark.parametrize(
+    ('fitting', 'sizes'), [(9, [5]), (5, [5]), (4, [3, 2]), (2, [2, 2, 1]), (1, [1] * 5)]
+)
+def test_as_many_jobs_are_fitted_at_once_as_fit_into_memory(fitting, sizes, monkeypatch):
+    """The last batch is a smaller program: no copy of a job fills it."""
+    used_sizes = []
+
+    def compile_batch(shape, count):
+        return jobs.Program(FittedJobs(count, used_sizes), 0)
+
+    monkeypatch.setattr(jobs, '_compile_batch', compile_batch)
+    monkeypatch.setattr(jobs, '_data_bytes', lambda shape: 0)
+    monkeypatch.setattr(jobs, 'ACCELERATOR_SHARE', 0.5)
+    monkeypatch.setattr(jobs.memory, 'memory_limit', lambda devices: 2 * (500 + 1000 * fitting))
+    use_batches_on_one_device(monkeypatch)
+    assert len(fit_all([make_job(60, 5, 4, 0)] * 5)) == 5
+    assert used_sizes == sizes
+
+
+def test_the_data_of_a_job_are_released_when_it_is_done(mixed_jobs, monkeypatch):
+    """Memory does not grow with the number of jobs, nor do outcomes have all classes."""
+    alive = weakref.WeakSet()
+    most_alive = []
+
+    class Data:
+        def __init__(self):
+            alive.add(self)
+            most_alive.append(len(alive))
+
+    def fit(data, true_T):
+        zeros_AxT = np.zeros((len(attackers.ATTACKERS), len(true_T)))
+        return attackers.Outcome(zeros_AxT, zeros_AxT, zeros_AxT[:, 0])
+
+    monkeypatch.setattr(jobs, 'compile_for_job', lambda shape: jobs.Program(fit, 1))
+    monkeypatch.setattr(jobs, 'make_job_data', lambda job, shape: Data())
+    fit_all(mixed_jobs * 20)
+    assert len(most_alive) == 60
+    assert max(most_alive) <= 2 * (os.cpu_count() or 1)
+
+
+def test_threads_wait_for_memory():
+    """Two of three jobs fit; one that needs more than there is runs alone."""
+    budget = jobs.MemoryBudget(10)
+    reserved = []
+
+    def use(needed: int) -> None:
+        with budget.reserve(needed):
+            reserved.append(budget.reserved_bytes)
+
+    with budget.reserve(5):
+        threads = [threading.Thread(target=use, args=[needed]) for needed in (6, 20)]
+        for thread in threads:
+            thread.start()
+        use(5)
+        assert reserved == [10]
+    for thread in threads:
+        thread.join(timeout=10)
+    assert sorted(reserved) == [6, 10, 20]
+    assert budget.reserved_bytes == 0
 
 
 def test_small_jobs_are_not_padded_to_the_size_of_large_ones():
