@@ -38,7 +38,7 @@ def _start(program: str, scheduler_file: Path, log, *options) -> subprocess.Pope
     """Starts a program of Dask's command line."""
     command = [sys.executable, '-m', f'distributed.cli.{program}', *WITHOUT_DASHBOARD]
     command += ['--scheduler-file', scheduler_file, *options]
-    return subprocess.Popen(command, stdout=log, stderr=log)
+    return subprocess.Popen(command, stdout=log, stderr=log, cwd=scheduler_file.parent)
 
 
 def _wait_for_workers(scheduler_file: Path, workers: int) -> None:

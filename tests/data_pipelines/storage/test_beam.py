@@ -56,7 +56,10 @@ PROCESSES = pytest.param([], marks=pytest.mark.slow, id='processes')
 
 @pytest.mark.parametrize('options', [IN_MEMORY, PROCESSES])
 def test_beam_writes_what_the_worker_processes_write(tree, tmp_path, monkeypatch, options):
-    """The shards have a few utterances each, so that the order over several is tested."""
+    """The shards have a few utterances each, so that the order over several is tested.
+
+    `out` is a relative path.
+    """
     pytest.importorskip('apache_beam')
     from tensorflow_datasets.core.utils import shard_utils
 
@@ -65,9 +68,11 @@ def test_beam_writes_what_the_worker_processes_write(tree, tmp_path, monkeypatch
     by_processes = preparation.prepare_corpus(
         'emodb', tree, tmp_path / 'processes', SPEC, allow_partial=True, workers=1
     )
+    monkeypatch.chdir(tmp_path)
     by_beam = preparation.prepare_corpus(
-        'emodb', tree, tmp_path / 'beam', SPEC, allow_partial=True, workers=2, beam=options
+        'emodb', tree, 'beam', SPEC, allow_partial=True, workers=2, beam=options
     )
+    assert by_beam.parent.parent == Path('beam', 'emodb')
     for name, count in (('utterances.csv', 18), ('rejected.csv', 1)):
         rows = read_rows(by_beam / name)
         assert rows == read_rows(by_processes / name)
@@ -122,6 +127,30 @@ def test_unknown_runner_is_refused_before_anything_is_decoded(tree, tmp_path):
             'emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=['runner=Nonesuch']
         )
     assert not (tmp_path / 'data').exists()
+
+
+def test_runner_that_mixes_outputs_is_refused(tree, tmp_path):
+    """Beam's own for Dask, which would write wrong data."""
+    pytest.importorskip('apache_beam')
+    runner = 'runner=apache_beam.runners.dask.dask_runner.DaskRunner'
+    with pytest.raises(UserError, match=r'DaskRunner cannot run .* --dask SCHEDULER'):
+        preparation.prepare_corpus(
+            'emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=[runner]
+        )
+
+
+def test_program_that_beam_cannot_download_is_a_sentence(tree, tmp_path, monkeypatch):
+    """As of Flink, Spark and Prism where there is no internet."""
+    beam = pytest.importorskip('apache_beam')
+
+    def refuse(self, options):
+        raise RuntimeError('Unable to fetch remote job server jar at https://HOST/a.jar')
+
+    monkeypatch.setattr(beam.Pipeline, 'run', refuse)
+    with pytest.raises(UserError, match=r'https://HOST/a\.jar.*flink_job_server_jar=FILE'):
+        preparation.prepare_corpus(
+            'emodb', tree, tmp_path / 'data', SPEC, allow_partial=True, beam=IN_MEMORY
+        )
 
 
 def test_error_names_the_extra_where_beam_is_not_installed(tree, tmp_path, monkeypatch):

@@ -103,7 +103,9 @@ def test_results_are_those_of_this_process_in_order(scheduler, tmp_path, monkeyp
             assert result.keys() == expected.keys()
             np.testing.assert_array_equal(result['mel_TxM'], expected['mel_TxM'])
     assert str(pairs[-1][1]) == MISSING_FILE
-    assert '1 Dask worker(s)' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert '1 Dask worker(s)' in printed
+    assert '--nthreads 1' in printed  # it has two
 
 
 def test_chunk_that_ended_its_workers_is_computed_here(monkeypatch):
@@ -150,6 +152,18 @@ def test_error_of_the_cluster_is_a_sentence(error, message):
 
     with pytest.raises(UserError, match=message):
         compute_with(compute, make_utterances(Path('a.wav')), SPEC)
+
+
+def test_worker_without_jaxser_is_refused_before_anything_is_computed(scheduler, monkeypatch):
+    def refuse(*arguments):
+        raise Exception("ModuleNotFoundError('No module named x')")
+
+    monkeypatch.setattr(distributed.Client, 'run', refuse)
+    with (
+        pytest.raises(UserError, match=r'cannot load jaxser .*named x.* Install this jaxser'),
+        dask_workers.run_dask_workers([], SPEC, scheduler),
+    ):
+        pass
 
 
 def test_waiting_without_workers_is_said(capsys):
@@ -206,11 +220,12 @@ def test_error_names_the_extra_where_dask_is_not_installed(tmp_path, monkeypatch
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='SIGKILL')
 def test_killed_worker_changes_no_bit_of_the_data_set(tmp_path, monkeypatch):
-    """Scheduler and workers are processes of their own."""
+    """Scheduler and workers are processes of their own, with another working folder."""
     from helpers.dask_cluster import start_cluster, worker_processes
 
     write_files(tmp_path / 'wav', 60)
-    arguments = {'source': tmp_path / 'wav', 'allow_partial': True}
+    monkeypatch.chdir(tmp_path)
+    arguments = {'source': 'wav', 'allow_partial': True}
     expected = preparation.prepare_corpus('emodb', out=tmp_path / 'a', workers=1, **arguments)
     killed = []
     check_same_files = dask_workers.check_same_files
