@@ -21,6 +21,8 @@ An average, the result of `average_probe` for a question, has these keys where t
   input, scores           the same means of attackers that have the input alone, or the emotion
                           scores alone
   eer, lda_eer, speakers  of the question `verification`
+  sampled_from            of a sample of a large question: {'classes', 'n'}, the means without
+                          sampling
 
 Results of earlier versions have the attackers `linear` and `mlp` only.
 """
@@ -144,6 +146,11 @@ def _average_answer(answers: list[dict]) -> dict:
         values = [answer[key] for answer in answers if key in answer]
         if values:
             average[key] = all(values)
+    sampled = [answer['sampled_from'] for answer in answers if 'sampled_from' in answer]
+    if sampled:
+        average['sampled_from'] = {}
+        for key in ('classes', 'n'):
+            average['sampled_from'][key] = float(np.mean([sizes[key] for sizes in sampled]))
     return average
 
 

@@ -65,6 +65,10 @@ SEEN_NOTE = (
     'Seen: these utterances were used to train the encoder, so that their leakage is biased low. '
     'With config.protocol.withhold = 0.2, attackers are tested on withheld utterances.'
 )
+SAMPLED_NOTE = (
+    'Attackers are fitted and tested on a sample of the speakers and utterances, because there are '
+    'so many. It is the same for all runs.'
+)
 BELOW_CHANCE_NOTE = (
     'Below chance: an attacker is wrong more often than by guessing, significantly (p < 0.01). '
     'That is a leak too: who is always wrong knows the speaker.'
@@ -158,6 +162,8 @@ def _leakage_notes(analysis: SweepAnalysis, probed: list[dict]) -> list[str]:
         notes.append(CENTRED_NOTE)
     if any(answer.get('below_chance') for answer in answers):
         notes.append(BELOW_CHANCE_NOTE)
+    if any(answer.get('sampled_from') for answer in answers):
+        notes.append(SAMPLED_NOTE)
     if any(row['adversary'] for row in probed):
         notes.append(_forgotten_note(analysis))
     notes.append('vs plain: minus the leakage of plain training. 95 %: speakers are resampled.')

@@ -132,3 +132,14 @@ def test_recall_below_chance_is_seen(recall, flags, expected):
             runs[-1]['speaker']['below_chance'] = flag
     answers, _ = leakage.average_probe(runs)
     assert answers['speaker']['below_chance'] is expected
+
+
+def test_an_average_says_from_how_many_speakers_it_was_sampled():
+    """The mean over the folds; nothing is said of questions that are no sample."""
+    answers = [probe_answer(a=0.5, b=1.0), probe_answer(a=0.5, b=1.0)]
+    averages, _ = leakage.average_probe(answers)
+    assert 'sampled_from' not in averages['speaker']
+    for answer, classes in zip(answers, (900, 910)):
+        answer['speaker']['sampled_from'] = {'classes': classes, 'n': 2 * classes}
+    averages, _ = leakage.average_probe(answers)
+    assert averages['speaker']['sampled_from'] == {'classes': 905, 'n': 1810}

@@ -225,6 +225,21 @@ def test_results_of_earlier_versions_are_called_biased_low(tmp_path, no_figures)
     assert 'such leakage is biased low' in text, 'in the first card'
 
 
+def test_the_page_says_that_speakers_were_sampled(tmp_path, no_figures, monkeypatch):
+    answer = finished_sweeps.speaker_answer
+
+    def sampled_answer(*arguments, **options):
+        sampled_from = {'classes': 900, 'n': 20_000}
+        return answer(*arguments, **options) | {'sampled_from': sampled_from}
+
+    write_sweep(tmp_path / 'whole')
+    monkeypatch.setattr(finished_sweeps, 'speaker_answer', sampled_answer)
+    write_sweep(tmp_path / 'sample')
+    sentence = 'fitted and tested on a sample of the speakers'
+    assert sentence not in ' '.join(read_page(tmp_path / 'whole').text.split())
+    assert sentence in ' '.join(read_page(tmp_path / 'sample').text.split())
+
+
 def test_an_attacker_below_chance_is_a_warning(tmp_path, no_figures, monkeypatch):
     """In the table, too: an attacker that is always wrong knows the speaker."""
     answer = finished_sweeps.speaker_answer

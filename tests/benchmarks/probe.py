@@ -1,0 +1,130 @@
+"""Measures the seconds, the processor time and the memory of a probe, beside those of the training.
+
+  python tests/benchmarks/probe.py small             2,474 utterances of 65 speakers, 8 runs
+  python tests/benchmarks/probe.py large             200,000 utterances of 1,500 speakers, one run
+  python tests/benchmarks/probe.py whisper_emodb --data data        all runs of the configuration
+  python tests/benchmarks/probe.py whisper_ravdess --data data
+
+`small` and `large` are stand-ins of MSP-Podcast (stand_in.py) with the network of
+configs/tu_dat_msp_podcast.py, trained for one epoch. The other two need the corpora, prepared as in
+the header of their configurations with `--states pooled`. Further flags are given to the training,
+e.g. --config.sweep.seed=0, for a third of the runs.
+
+The training and the probe are commands of their own, with nothing in the compilation cache. Their
+processor time depends less on what else runs on the machine. `leakage` has the means over the runs,
+to compare two versions of the attackers.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from stand_in import write_stand_in
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ('jax', 'numpy', 'scipy')
+STAND_INS = {
+    'small': {'utterances': 2_474, 'speakers': 65},
+    'large': {'utterances': 200_000, 'speakers': 1_500},
+}
+STAND_IN_FLAGS = {
+    'small': ['--config.sweep.lam=0,0.3', '--config.sweep.seed=0,1,2,3'],
+    'large': ['--config.sweep.lam=0.3,', '--config.sweep.seed=0,'],
+}
+
+
+def measure_command(*arguments: str, cache: str) -> dict:
+    """Runs a module of jaxser; returns its wall time, its processor time and its peak memory."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, '-m', *arguments],
+        cwd=ROOT,
+        env=os.environ | {'JAX_COMPILATION_CACHE_DIR': cache},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f'{" ".join(arguments)} failed')
+    return {
+        'seconds': round(time.perf_counter() - began, 1),
+        'processor_seconds': round(usage.ru_utime + usage.ru_stime, 1),
+        'peak_gib': round(usage.ru_maxrss / 2**20, 2),
+    }
+
+
+def mean_leakage(runs: list[dict]) -> dict:
+    """Returns {question: {figure: mean over the runs}}."""
+    from jaxser.analysis.leakage import average_probe
+
+    averages, _ = average_probe([run['probe'] for run in runs if run['probe']])
+    keys = ('linear', 'mlp', 'rbf', 'knn', 'bits', 'classes', 'n', 'eer', 'lda_eer')
+    means = {}
+    for question, average in averages.items():
+        means[question] = {key: round(average[key], 4) for key in keys if key in average}
+    return means
+
+
+def measure(case: str, data: str, flags: list[str]) -> dict:
+    """Trains and probes; returns what both took."""
+    with tempfile.TemporaryDirectory() as folder:
+        if case in STAND_INS:
+            config = 'tu_dat_msp_podcast'
+            flags = ['--config.train.epochs=1', *STAND_IN_FLAGS[case], *flags]
+            if not data:
+                data = f'{folder}/data'
+                write_stand_in(data, **STAND_INS[case])
+        else:
+            config = case
+        workdir = f'{folder}/workdir'
+        training = measure_command(
+            'jaxser.main',
+            f'--config=configs/{config}.py',
+            f'--config.data.dir={data or "data"}',
+            f'--workdir={workdir}',
+            '--config.probe=False',
+            *flags,
+            cache=f'{folder}/xla',
+        )
+        probe = measure_command('jaxser.probe', '--workdir', workdir, cache=f'{folder}/xla')
+        results = json.loads(Path(workdir, 'results.json').read_text())
+    runs = results['runs']
+    return {
+        'case': case,
+        'runs': len(runs),
+        'training': training,
+        'probe': probe,
+        'probe_seconds_per_run': round(probe['seconds'] / len(runs), 2),
+        'probe_of_training': {
+            'seconds': round(probe['seconds'] / training['seconds'], 2),
+            'processor_seconds': round(
+                probe['processor_seconds'] / training['processor_seconds'], 2
+            ),
+        },
+        'leakage': mean_leakage(runs),
+    }
+
+
+def main() -> None:
+    """Prints one JSON object: the machine, the versions and what was measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('case', choices=[*STAND_INS, 'whisper_emodb', 'whisper_ravdess'])
+    parser.add_argument('--data', default='', help='the data folder; a new stand-in by default')
+    options, flags = parser.parse_known_args()
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions['python'] = platform.python_version()
+    machine = f'{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs'
+    measured = measure(options.case, options.data, flags)
+    print(json.dumps({'machine': machine, 'versions': versions} | measured))
+
+
+if __name__ == '__main__':
+    main()
