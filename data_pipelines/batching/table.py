@@ -310,5 +310,7 @@ def _pool_moments(
 
 def standardizer(mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and scale that give features mean 0 and variance 1: (x - mean) * scale."""
-    scale = 1 / np.sqrt(np.maximum(variance, MIN_VARIANCE))
-    return mean.astype(np.float32), scale.astype(np.float32)
+    scale = np.maximum(variance, MIN_VARIANCE)
+    np.sqrt(scale, out=scale)  # in place: a large corpus has many utterances
+    np.divide(1, scale, out=scale)
+    return mean.astype(np.float32, copy=False), scale.astype(np.float32, copy=False)

@@ -72,7 +72,8 @@ class Fold:
     @property
     def withheld(self) -> np.ndarray:
         """Returns the rows of `attacker_test` that training does not use."""
-        return np.setdiff1d(self.attacker_test, self.train_and_adapt)
+        rows = np.unique(self.attacker_test)
+        return rows[~np.isin(rows, self.train_and_adapt)]
 
     @property
     def fit_rows(self) -> np.ndarray:

@@ -365,7 +365,9 @@ def divide(config, utterances: Utterances, left_out: dict[str, int]) -> Split:
         folds.append(keep_copies_of_training(utterances, fold))
     if undecided is not None:
         utterances, folds = add_undecided(utterances, folds, undecided, protocol)
-    unused = np.setdiff1d(np.arange(len(utterances)), rows_of_parts(folds, ALL_PARTS))
+    is_unused_N = np.ones(len(utterances), bool)
+    is_unused_N[rows_of_parts(folds, ALL_PARTS)] = False
+    unused = np.flatnonzero(is_unused_N)
     return Split(
         utterances,
         folds,

@@ -8,7 +8,6 @@ Order seed and fold number alone determine the random order in which utterances 
 larger share chooses more in the same order, so that withheld sets are nested.
 """
 
-import collections
 import dataclasses
 
 import numpy as np
@@ -75,25 +74,25 @@ def _entry_shares(
     entry_R = _entries(speaker_R, emotion_R, draw_2xN[:, recordings])
     is_shared_R = _shared_recordings(utterances, rows, other_rows, recording_N)[recordings]
 
-    entry_of_row = np.full(len(rows), np.inf)
+    entry_of_row = [np.inf] * len(rows)
     speaker_left = np.bincount(speaker_of_row).tolist()  # rows that are not chosen yet
     emotion_left = np.bincount(emotion_of_row).tolist()
     emotion_of_row = emotion_of_row.tolist()
     first = first_R.tolist()
     count = count_R.tolist()
     speaker = speaker_R.tolist()
+    entry = entry_R.tolist()
     # In the order of a growing share, so that sets stay nested although some rows are passed over.
     in_order = np.lexsort((speaker_R, entry_R))
     for r in in_order[~is_shared_R[in_order]].tolist():
         copies = slice(first[r], first[r] + count[r])
-        emotions = collections.Counter(emotion_of_row[copies])
+        emotions = emotion_of_row[copies]
         is_last = speaker_left[speaker[r]] == count[r]
-        is_last = is_last or any(emotion_left[e] == n for e, n in emotions.items())
-        if not is_last:
+        if not (is_last or any(emotion_left[e] == emotions.count(e) for e in emotions)):
             speaker_left[speaker[r]] -= count[r]
-            for emotion, number in emotions.items():
-                emotion_left[emotion] -= number
-            entry_of_row[copies] = entry_R[r]
+            for emotion in emotions:
+                emotion_left[emotion] -= 1
+            entry_of_row[copies] = [entry[r]] * count[r]
     share_N = np.full(len(utterances), np.inf)
     share_N[rows_in_order] = entry_of_row
     return share_N[rows]
