@@ -7,6 +7,7 @@ import collections
 import contextlib
 import dataclasses
 import importlib.metadata
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -56,11 +57,15 @@ def run_dask_workers(
     `workers.run_workers`. A UserError if there is no scheduler, or if the workers differ.
     """
     client = connect(scheduler)
+    log = logging.getLogger('distributed.client')
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it logs stack traces of errors that are raised here
     try:
         wait_for_cluster(client, scheduler)
         yield _DaskQueue(client, scheduler, utterances, spec).results()
     finally:
         client.close()
+        log.setLevel(level)
 
 
 def connect(scheduler: str) -> distributed.Client:
@@ -85,12 +90,12 @@ def wait_for_cluster(client: distributed.Client, scheduler: str) -> None:
         client.run(check_versions, feature_versions())
     except Exception as error:
         # A worker that cannot load the function answers with the text of its error.
-        if 'ModuleNotFoundError' in str(error):
+        if isinstance(error, ModuleNotFoundError) or 'ModuleNotFoundError' in str(error):
             raise _make_module_error(scheduler, error) from error
         raise
     threads = client.nthreads()
     print(f'{len(threads)} Dask worker(s) at {scheduler}', flush=True)
-    if max(threads.values()) > 1:
+    if max(threads.values(), default=1) > 1:
         print(
             'Each worker process computes one utterance at a time, though some have more threads. '
             'To use all cores, start workers with --nworkers auto --nthreads 1.',
@@ -99,9 +104,10 @@ def wait_for_cluster(client: distributed.Client, scheduler: str) -> None:
 
 
 def _no_workers(scheduler: str) -> str:
+    argument = f'--scheduler-file {scheduler}' if Path(scheduler).is_file() else scheduler
     return (
         f'The Dask scheduler at {scheduler} has no workers: waiting for them. Start them with: '
-        f'dask worker {scheduler} --nworkers auto --nthreads 1. A worker that ends at its first '
+        f'dask worker {argument} --nworkers auto --nthreads 1. A worker that ends at its first '
         'utterances may lack jaxser: see its output.'
     )
 
