@@ -156,6 +156,26 @@ def hyper_values(runs: int) -> dict[str, np.ndarray]:
     return hyper
 
 
+def make_run_step(options):
+    """Returns the training step of one run, which is what training maps over its runs."""
+    from ml_collections import ConfigDict
+
+    from jaxser.interfaces import Sizes
+    from jaxser.methods import dann
+    from jaxser.models import tdnn_lstm
+    from jaxser.training.step import make_step
+
+    sizes = network_sizes(options)
+    domain_hidden = sizes.pop('domain_hidden')
+    method_config = ConfigDict(
+        {'domain': 'speaker', 'domain_hidden': domain_hidden, 'train': TRAIN}
+    )
+    data_sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
+    encoder = tdnn_lstm.make(ConfigDict({**sizes, 'batch_norm': 'joint'}))
+    method = dann.make(method_config, encoder, data_sizes)
+    return make_step(encoder, method, data_sizes, ConfigDict(TRAIN))
+
+
 class Sweep:
     """A sweep of several runs over one fold, as training runs it.
 
@@ -164,25 +184,12 @@ class Sweep:
 
     def __init__(self, options, runs: int):
         import jax
-        from ml_collections import ConfigDict
 
         from jaxser.features import SharedArrays
-        from jaxser.interfaces import Sizes
-        from jaxser.methods import dann
-        from jaxser.models import tdnn_lstm
-        from jaxser.training import parallel, step
+        from jaxser.training import parallel
 
-        sizes = network_sizes(options)
-        domain_hidden = sizes.pop('domain_hidden')
-        method_config = ConfigDict(
-            {'domain': 'speaker', 'domain_hidden': domain_hidden, 'train': TRAIN}
-        )
-        data_sizes = Sizes(BANDS, EMOTIONS, {'speaker': SPEAKERS}, STEPS)
-        encoder = tdnn_lstm.make(ConfigDict({**sizes, 'batch_norm': 'joint'}))
-        method = dann.make(method_config, encoder, data_sizes)
-        one_run = step.make_step(encoder, method, data_sizes, ConfigDict(TRAIN))
         layout = parallel.Layout(runs, data_devices=options.data_devices)
-        self.programs = parallel.compile_step(one_run, layout, options.frames)
+        self.programs = parallel.compile_step(make_run_step(options), layout, options.frames)
         self.block = jax.block_until_ready
         self.devices = len(layout.devices)
 
