@@ -84,17 +84,25 @@ def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
     """
     rows = rows_of_parts(folds, PARTS)
     rows = rows[utterances.text['emotion'][rows] != '']
+    left_out = [_rows_outside(rows, fold.train, len(utterances)) for fold in folds]
     shortcuts = []
     unmeasured = {}
     for feature in FEATURES:
         codes = encode_feature(utterances, feature, rows)
-        measured = _measure(utterances, folds, codes) if len(codes.rows) else None
+        measured = _measure(utterances, folds, left_out, codes) if len(codes.rows) else None
         if measured is None:
             unmeasured[feature] = _reason_unmeasured(feature)
         else:
             shortcuts.append({'feature': feature} | measured)
     _add_status(shortcuts)
     return {'shortcuts': shortcuts, 'unmeasured': unmeasured}
+
+
+def _rows_outside(rows: np.ndarray, excluded: np.ndarray, utterances: int) -> np.ndarray:
+    """Returns those of the rows that are not among the excluded ones."""
+    is_excluded_N = np.zeros(utterances, bool)
+    is_excluded_N[excluded] = True
+    return rows[~is_excluded_N[rows]]
 
 
 def _reason_unmeasured(feature: str) -> str:
@@ -148,14 +156,19 @@ def _read_numbers(utterances: Utterances, feature: str, rows: np.ndarray) -> np.
     return frames_N if frames_N.max(initial=1) > 1 else number_N
 
 
-def _measure(utterances: Utterances, folds: list[Fold], codes: Codes) -> dict | None:
+def _measure(
+    utterances: Utterances, folds: list[Fold], left_out: list[np.ndarray], codes: Codes
+) -> dict | None:
     """Returns the bits and the UAR of a feature.
 
-    None if no tested utterance has the feature, or no utterance of its training part.
+    `left_out` are the rows that are not in training, of each fold. None if no tested utterance has
+    the feature, or no utterance of its training part.
     """
     emotion_N = utterances.text['emotion'][codes.rows]
     _, class_N = np.unique(emotion_N, return_inverse=True)
-    credit_N = _credit_of_folds(folds, codes, class_N, len(utterances))
+    position_of_row = np.full(len(utterances), -1)
+    position_of_row[codes.rows] = np.arange(len(codes.rows))
+    credit_N = _credit_of_folds(folds, left_out, codes, class_N, position_of_row)
     tested = np.flatnonzero(np.isfinite(credit_N))
     if not len(tested):
         return None
@@ -212,24 +225,26 @@ class _Counts:
 
 
 def _credit_of_folds(
-    folds: list[Fold], codes: Codes, class_N: np.ndarray, utterances: int
+    folds: list[Fold],
+    left_out: list[np.ndarray],
+    codes: Codes,
+    class_N: np.ndarray,
+    position_of_row: np.ndarray,
 ) -> np.ndarray:
     """Returns credit_N of the classifiers of all folds where they test.
 
-    NaN where no fold tests the utterance, or its training part lacks the feature.
+    NaN where no fold tests the utterance, or its training part lacks the feature. `position_of_row`
+    is the position of each row in `codes.rows`, -1 for rows without codes.
     """
-    position_of_row = np.full(utterances, -1)
-    position_of_row[codes.rows] = np.arange(len(codes.rows))
     credit_N = np.full(len(codes.rows), np.nan)
     counts = _Counts(codes, class_N)
-    for fold in folds:
-        is_left_out_N = np.ones(len(codes.rows) + 1, bool)  # the last is for rows without codes
-        is_left_out_N[position_of_row[fold.train]] = False
-        left_out = np.flatnonzero(is_left_out_N[:-1])
+    for fold, left_out_rows in zip(folds, left_out):
+        left_out_positions = position_of_row[left_out_rows]
+        left_out_positions = left_out_positions[left_out_positions >= 0]
         test = position_of_row[fold.test]
         test = test[test >= 0]
-        if len(test) and len(left_out) < len(codes.rows):
-            value_NxC, bin_BxC = counts.without(left_out, test)
+        if len(test) and len(left_out_positions) < len(codes.rows):
+            value_NxC, bin_BxC = counts.without(left_out_positions, test)
             score_NxC, support_N = _score_classes(value_NxC, bin_BxC, codes.bin[test])
             credit_N[test] = _credit(score_NxC, support_N, class_N[test])
     return credit_N
