@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,17 +29,18 @@ def start_cluster(folder: Path, workers: int) -> Iterator[str]:
             _wait_for_workers(file, workers)
             yield str(file)
     finally:
-        for process in reversed(processes):
-            process.terminate()
         for process in processes:
-            process.wait(30)
+            os.killpg(process.pid, signal.SIGKILL)  # with the process of a worker that it watches
+            process.wait()
 
 
 def _start(program: str, scheduler_file: Path, log, *options) -> subprocess.Popen:
     """Starts a program of Dask's command line."""
     command = [sys.executable, '-m', f'distributed.cli.{program}', *WITHOUT_DASHBOARD]
     command += ['--scheduler-file', scheduler_file, *options]
-    return subprocess.Popen(command, stdout=log, stderr=log, cwd=scheduler_file.parent)
+    return subprocess.Popen(
+        command, stdout=log, stderr=log, cwd=scheduler_file.parent, start_new_session=True
+    )
 
 
 def _wait_for_workers(scheduler_file: Path, workers: int) -> None:
