@@ -42,7 +42,7 @@ def write_npz(folder: Path, file: Path) -> None:
             arrays[TEXT_PREFIX + key] = column
     for key in (*NUMBER_COLUMNS, FACTS_COLUMN):
         arrays[key] = getattr(utterances, key)
-    arrays |= near_duplicates.arrays_to_store(utterances)
+    arrays |= near_duplicates.arrays_to_store(utterances.signature_NxS, utterances.files)
     with partial_folder(file.parent, f'.{file.name}.partial-') as temporary:
         part = temporary / file.name
         with open(part, 'wb') as stream:

@@ -50,7 +50,7 @@ HALF_SKETCH_LIMIT = 42
 SKETCH_LIMIT = 72
 MIN_NORM = 0.9  # a signature of a smaller norm is no near duplicate of any
 
-SAMPLE_SIZE = 4_096  # signatures by which the number of bits is chosen
+SAMPLE_SIZE = 2_048  # signatures by which the number of bits is chosen
 HASH_CHUNK = 8_192  # signatures
 PAIR_CHUNK = 2**21
 VERIFY_CHUNK = 2**14  # pairs
@@ -59,7 +59,7 @@ VERIFY_CHUNK = 2**14  # pairs
 BIT_COST = 10.0  # of a signature
 SORT_COST = 300.0  # of a signature in a table
 CANDIDATE_COST = 50.0  # of a pair that a table puts together
-COMPARE_COST = 20.0  # of a pair, where all are compared
+COMPARE_COST = 60.0  # of a pair of similar lengths, where blocks of all are compared
 
 ROW_MASK = np.uint64(2**32 - 1)  # of a sorted key: above are the bits, below is the row
 

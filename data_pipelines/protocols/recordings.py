@@ -33,8 +33,10 @@ class Recordings(NamedTuple):
 def find_recordings(utterances: Utterances, used_rows: np.ndarray) -> Recordings:
     """Returns the recordings, by the hashes of their samples; without a hash each is its own."""
     hash_N = utterances.text['sha256']
-    row_names = np.arange(len(utterances)).astype(str)
-    hash_N = np.where(hash_N == '', row_names, hash_N)
+    is_unknown_N = hash_N == ''
+    if is_unknown_N.any():
+        row_names = np.arange(len(utterances)).astype(str)
+        hash_N = np.where(is_unknown_N, row_names, hash_N)
     _, first_K, index_N = np.unique(hash_N, return_index=True, return_inverse=True)
     near_Px2 = find_stored_duplicates(utterances, first_K)
     is_used_P = np.isin(near_Px2, index_N[used_rows]).all(axis=1)

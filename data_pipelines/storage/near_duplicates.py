@@ -50,12 +50,16 @@ def find_stored_duplicates(utterances: Utterances, rows: np.ndarray) -> np.ndarr
 
     The numbers in the pairs are positions among the rows.
     """
+    return _find(utterances.signature_NxS[rows], utterances.files)
+
+
+def _find(signature_NxS: np.ndarray, files: list[str]) -> np.ndarray:
+    """Returns near_Px2: what is known of the signatures, from data in `files`, or a new search."""
     global _last_search
-    signature_NxS = utterances.signature_NxS[rows]
-    if len(rows) <= MAX_COMPARED:
+    if len(signature_NxS) <= MAX_COMPARED:
         return find_near_duplicates(signature_NxS)
     digest_N = digest_signatures(signature_NxS)
-    for known in (_last_search, _read(utterances.files)):
+    for known in (_last_search, _read(files)):
         near_Px2 = _select(known, digest_N, signature_NxS)
         if near_Px2 is not None:
             return near_Px2
@@ -67,20 +71,23 @@ def find_stored_duplicates(utterances: Utterances, rows: np.ndarray) -> np.ndarr
 
 def write_beside_shards(folder: Path) -> None:
     """Writes the near duplicates of the data set in `folder`, if it is large."""
-    arrays = arrays_to_store(shards.read_columns(folder))
+    utterances = shards.read_columns(folder)
+    arrays = arrays_to_store(utterances.signature_NxS, utterances.files)
     if arrays:
         np.savez(folder / FILE, **arrays)
 
 
-def arrays_to_store(utterances: Utterances) -> dict[str, np.ndarray]:
-    """Returns the arrays to store with a whole data set, by name; none if it is small."""
-    rows = np.arange(len(utterances))
-    if len(rows) <= MAX_COMPARED:
+def arrays_to_store(signature_NxS: np.ndarray, files: list[str]) -> dict[str, np.ndarray]:
+    """Returns the arrays to store with a whole data set, by name; none if it is small.
+
+    `files` are those of the data set that the signatures were read from, if any.
+    """
+    if len(signature_NxS) <= MAX_COMPARED:
         return {}
-    near_Px2 = find_stored_duplicates(utterances, rows)
+    near_Px2 = _find(signature_NxS, files)
     if not is_complete(near_Px2):
         return {}
-    digest_N = digest_signatures(utterances.signature_NxS)
+    digest_N = digest_signatures(signature_NxS)
     return {
         f'{PREFIX}limits': _limits(),
         f'{PREFIX}digest_N': np.sort(digest_N),

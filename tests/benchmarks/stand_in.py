@@ -18,7 +18,7 @@ import numpy as np
 
 from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
-from data_pipelines.storage import npz
+from data_pipelines.storage import near_duplicates, npz
 from data_pipelines.storage.schema import AUDIO_FACTS
 
 CORPUS = 'msp_podcast'
@@ -147,6 +147,7 @@ def write_stand_in(
     }
     for key, column in text_columns(random, utterances, speaker_N, emotion_N).items():
         arrays[npz.TEXT_PREFIX + key] = column
+    arrays |= near_duplicates.arrays_to_store(arrays['signature_NxS'], [])
     np.savez(file, **arrays)
     return file
 

@@ -157,3 +157,27 @@ def test_many_signatures_are_compared_where_that_costs_less(monkeypatch):
     assert choose(signature_NxS, rows, np.zeros(200)) is None
     monkeypatch.setattr(signature_search, 'COMPARE_COST', 1e9)
     assert choose(signature_NxS, rows, np.zeros(200)) is not None
+
+
+def test_a_table_puts_equal_keys_of_similar_lengths_together(monkeypatch):
+    """In batches of three pairs, and of one where a row has more."""
+    monkeypatch.setattr(signature_search, 'PAIR_CHUNK', 3)
+    random = np.random.default_rng(4)
+    key_N = random.integers(0, 3, 40).astype(np.uint32)
+    row_N = np.arange(40, dtype=np.uint64)
+    first_N, last_N = np.maximum(row_N, 12) - 12, np.minimum(row_N + 12, 39)
+    sketch_WxN = np.zeros((signature_search.SKETCH_WORDS, 40), np.uint64)
+    table = signature_search._Table(key_N, first_N, last_N, sketch_WxN)
+    positions = np.arange(40)
+    expected = set()
+    for i, j in itertools.combinations(range(40), 2):
+        if key_N[i] == key_N[j] and j - i <= 12:
+            expected.add((i, j))
+    for start, end in ((positions + 1, table.end_N), (table.start_N, positions)):
+        pairs = []
+        for first_P, second_P in table.candidates(positions, start, end):
+            pairs += zip(
+                np.minimum(first_P, second_P).tolist(), np.maximum(first_P, second_P).tolist()
+            )
+        assert len(pairs) == len(expected)
+        assert set(pairs) == expected

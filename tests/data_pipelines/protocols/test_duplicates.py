@@ -5,6 +5,7 @@ import pytest
 from helpers.synthetic_utterances import make_utterances
 
 from data_pipelines.errors import UserError
+from data_pipelines.features import signature_search
 from data_pipelines.protocols import audit, duplicates
 from data_pipelines.protocols.folds import make_folds
 from data_pipelines.protocols.protocol import Protocol
@@ -120,3 +121,21 @@ def test_the_list_has_all_pairs_and_says_which_leak(tmp_path):
     assert len((tmp_path / 'a.csv').read_text().splitlines()) == 4
     with pytest.raises(UserError, match='Name another file with --duplicates'):
         duplicates.write_duplicates(tmp_path / 'missing/a.csv', rows)
+
+
+def test_of_very_many_copies_one_stays_and_each_is_listed(monkeypatch):
+    """Although not all their pairs are found at once: 20 nearly identical, 12 identical ones."""
+    monkeypatch.setattr(signature_search, 'MAX_COPIES', 3)
+    monkeypatch.setattr(duplicates, 'MAX_COPIES', 3)
+    identical = list(range(30, 42))
+    utterances = make_corpus(identical)
+    signature_NxS = utterances.signature_NxS.astype(float)
+    noise_NxS = np.random.default_rng(0).normal(size=(20, signature_NxS.shape[1] - 1))
+    signature_NxS[:20] = signature_NxS[0]
+    signature_NxS[:20, 1:] += 0.1 * noise_NxS / np.linalg.norm(noise_NxS, axis=1, keepdims=True)
+    utterances.signature_NxS = signature_NxS
+    pairs_Px2 = duplicates.find_copy_pairs(utterances, np.arange(48))
+    assert len(pairs_Px2) <= 2 * 3 * 32
+    assert np.unique(pairs_Px2).tolist() == [*range(20), *identical]
+    expected = [*range(1, 20), *identical[1:]]
+    assert names_left_out(utterances) == sorted(utterances.text['utterance'][expected])

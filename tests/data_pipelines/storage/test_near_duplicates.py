@@ -52,7 +52,7 @@ def stored(tmp_path, searches):
     """Utterances whose near duplicates are beside their shards."""
     utterances = make_corpus()
     utterances.files = [str(tmp_path / 'x-00000-of-00001'), str(tmp_path / 'x-00001-of-00001')]
-    arrays = near_duplicates.arrays_to_store(utterances)
+    arrays = near_duplicates.arrays_to_store(utterances.signature_NxS, [])
     np.savez(tmp_path / near_duplicates.FILE, **arrays)
     forget(searches)
     return utterances
@@ -167,6 +167,6 @@ def test_pairs_of_very_many_copies_are_not_stored(searches, monkeypatch):
     """Not all of them are known, and a selection may need the others."""
     monkeypatch.setattr(signature_search, 'MAX_COPIES', 2)
     utterances = make_corpus()
-    assert near_duplicates.arrays_to_store(utterances) == {}
+    assert near_duplicates.arrays_to_store(utterances.signature_NxS, []) == {}
     find(utterances)
     assert searches == [48, 48]
