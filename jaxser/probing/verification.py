@@ -63,10 +63,12 @@ def discriminants(x_NxD: np.ndarray, speaker_N: np.ndarray) -> np.ndarray | None
     scale_D = x_NxD.std(0)
     scale_D = np.where(scale_D > 1e-6, scale_D, np.inf)
     x_NxD = (x_NxD - x_NxD.mean(0)) / scale_D
-    mean_SxD = np.stack([x_NxD[index_N == s].mean(0) for s in np.flatnonzero(is_used_S)])
-    within_NxD = x_NxD.copy()
-    for s, mean_D in zip(np.flatnonzero(is_used_S), mean_SxD):
-        within_NxD[index_N == s] -= mean_D
+    # Sorted by speaker, so that the time does not grow with utterances times speakers.
+    order = np.argsort(index_N, kind='stable')
+    x_NxD, count_S = x_NxD[order], count_S[is_used_S]
+    start_S = np.cumsum(count_S) - count_S
+    mean_SxD = np.add.reduceat(x_NxD, start_S) / count_S[:, None]
+    within_NxD = x_NxD - np.repeat(mean_SxD, count_S, axis=0)
     D = x_NxD.shape[1]
     covariance_DxD = within_NxD.T @ within_NxD / len(x_NxD)
     average = max(np.trace(covariance_DxD) / D, 1e-12)
