@@ -4,7 +4,9 @@
 
 Fits attackers (jaxser/probing/attackers: four kinds of new classifiers) for these domains and for
 the emotion on the representation of every run of a finished sweep, and verifies speakers with it.
-The emotion is not attacked where only ratings are predicted.
+The emotion is not attacked where only ratings are predicted. Where there are very many speakers or
+utterances, attackers have a random sample of them, the same for all runs
+(jaxser/probing/sampling.py).
 Speakers of training and unseen speakers are probed. Attackers share nothing with the heads of the
 training. For reference they also get the input (mean and standard deviation of every band over an
 utterance), and the outputs alone: the emotion scores, the predicted ratings, or both. The results
