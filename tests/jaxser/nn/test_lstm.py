@@ -57,9 +57,8 @@ def test_values_and_gradients_equal_those_of_a_plain_lstm(inputs):
 def test_gradients_equal_finite_differences(inputs):
     """In float64, without another LSTM to compare with."""
     with jax.enable_x64(True):
-        jax.test_util.check_grads(
-            lstm.recurrence, [np.asarray(x, np.float64) for x in inputs], order=1, modes=['rev']
-        )
+        factors = [np.asarray(x, np.float64) for x in inputs]
+        jax.test_util.check_grads(jax.jit(lstm.recurrence), factors, order=1, modes=['rev'])
 
 
 def test_vmapped_runs_equal_single_runs(inputs):
