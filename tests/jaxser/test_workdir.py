@@ -2,7 +2,9 @@
 
 import errno
 import fcntl
+import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -121,6 +123,7 @@ def test_large_predictions_are_written_as_parquet_too(tmp_path, monkeypatch):
     """The same table, and none where PyArrow is missing; an older one is removed."""
     arrow_parquet = pytest.importorskip('pyarrow.parquet')
     monkeypatch.setattr(parquet, 'MIN_CSV_BYTES', 0)
+    monkeypatch.setattr(parquet, 'ROW_GROUP_BYTES', 100)
     workdir = open_workdir(tmp_path)
     names = [f's{line_break}1' for line_break in BREAKS]
     save_group(workdir, 0, 0.1, ['nan', '', 'a"b', *names])
@@ -134,6 +137,16 @@ def test_large_predictions_are_written_as_parquet_too(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, 'is_available', lambda: False)
     workdir.merge_predictions(2)
     assert not (tmp_path / 'predictions.parquet').exists()
+
+
+def test_numbers_of_parquet_may_be_missing_or_not_finite():
+    """An empty cell is null, as a divergence from votes; a rating that is NaN stays NaN."""
+    arrow_parquet = pytest.importorskip('pyarrow.parquet')
+    content = parquet.csv_to_parquet(b'run,fold,valence,vote_kl\n"a,b",1,nan,\n"a,b",1,0.5,2e-3\n')
+    first, second = arrow_parquet.read_table(io.BytesIO(content)).to_pylist()
+    assert (first['run'], first['vote_kl']) == ('a,b', None)
+    assert math.isnan(first['valence'])
+    assert second == {'run': 'a,b', 'fold': 1, 'valence': 0.5, 'vote_kl': 0.002}
 
 
 def test_lines_end_with_a_newline_alone(tmp_path):
