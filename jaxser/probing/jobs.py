@@ -28,6 +28,8 @@ from jaxser.training import memory
 # Sizes up to the smallest of these share a program, and so do those between two powers of 2 of it.
 SMALLEST_EXAMPLES = 256
 SMALLEST_DIMENSIONS = 128
+# On a CPU; jobs are no slower, as nearly all of their time is in products of libraries.
+FAST_COMPILATION = {'xla_backend_optimization_level': 1}
 MAX_JOBS_PER_DISPATCH = 64  # on each accelerator
 ACCELERATOR_SHARE = 0.5  # of the memory that training may use; runs and features have the rest
 
@@ -259,7 +261,8 @@ def jobs_per_device(shape: Shape, most: int) -> int:
 @functools.cache
 def compile_for_job(shape: Shape) -> Program:
     """Compiles the attackers of a single job."""
-    return _compile(jax.jit(_fit_function(shape.K)), shape, ())
+    fit = jax.jit(_fit_function(shape.K), compiler_options=FAST_COMPILATION)
+    return _compile(fit, shape, ())
 
 
 def _compile_batch(shape: Shape, jobs: int) -> Program:
