@@ -6,13 +6,18 @@ from jaxser.probing import jobs
 from jaxser.probing.attackers import linear, mlp
 
 
+def forget_programs() -> None:
+    """Clears the caches of compiled attackers, whose settings a test changes."""
+    jobs.compile_for_job.cache_clear()
+    jobs._compile_batch_with.cache_clear()
+    jobs._fit_function.cache_clear()
+
+
 @pytest.fixture
 def quick_attackers(monkeypatch):
     """Attackers that hardly learn, for tests of everything around them."""
-    jobs.compile_for_job.cache_clear()
-    jobs._fit_function.cache_clear()
+    forget_programs()
     monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
     monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
     yield
-    jobs.compile_for_job.cache_clear()
-    jobs._fit_function.cache_clear()
+    forget_programs()

@@ -6,10 +6,12 @@ import weakref
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxser.probing import attackers, jobs
+from jaxser.probing.attackers.job import JobData, one_hot
 from jaxser.probing.questions import Question
 
 
@@ -65,13 +67,27 @@ def use_batches_on_one_device(monkeypatch) -> None:
     monkeypatch.setattr(jax, 'local_devices', lambda: devices)
 
 
-def test_batches_of_an_accelerator_have_the_results_of_threads(mixed_jobs, monkeypatch):
+def nearest_mean(data: JobData, classes: int) -> attackers.Attack:
+    """Fits an attacker that compiles quickly; vmapped attackers are tested in test_attackers.py."""
+    known_N = data.fit_N + data.validation_N
+    mean_KxD = (one_hot(data.y_N, classes) * known_N[:, None]).T @ data.x_NxD
+    log_p_TxK = jax.nn.log_softmax(data.test_TxD @ mean_KxD.T)
+    log_p_AxTxK = jnp.stack([log_p_TxK] * len(attackers.ATTACKERS))
+    return attackers.Attack(log_p_AxTxK, -log_p_AxTxK.mean((1, 2)))
+
+
+def test_batches_of_an_accelerator_have_the_results_of_threads(
+    mixed_jobs, quick_attackers, monkeypatch
+):
     """Of three jobs two are vmapped, and the last one is a batch of its own."""
+    monkeypatch.setattr(attackers, 'fit_attackers', nearest_mean)
     in_threads = fit_all(mixed_jobs)
     use_batches_on_one_device(monkeypatch)
     monkeypatch.setattr(jobs, 'jobs_per_device', lambda shape, most: 2)
-    for first, second in zip(in_threads, fit_all(mixed_jobs)):
+    for job, first, second in zip(mixed_jobs, in_threads, fit_all(mixed_jobs)):
         assert_close(first, second)
+        true_T = job.question.label_N[job.question.test_rows]
+        assert (second.predicted_AxT == true_T).mean() > 0.5
 
 
 class FittedJobs:
