@@ -90,7 +90,7 @@ def refit_heads(trainer, group, params, representations: tracking.Collected) -> 
         return no_losses
     inputs = []
     for n in range(len(group.runs)):
-        inputs.append(_head_input(trainer, group, representations, n))
+        inputs.append(_sample_input(_head_input(trainer, group, representations, n)))
         if not len(inputs[-1].z_NxD):
             return no_losses
 
@@ -127,12 +127,11 @@ def _stack_inputs(inputs: list[HeadInput], domains: tuple[str, ...]) -> HeadInpu
     Arrays of examples have the axes RxZxB: runs, batches and examples.
     """
     longest = max(len(head_input.z_NxD) for head_input in inputs)
-    batch_count = min(MAX_BATCHES, -(-longest // BATCH_SIZE))
+    batch_count = -(-longest // BATCH_SIZE)
     size = batch_count * min(BATCH_SIZE, longest)
     batched = []
     for head_input in inputs:
-        padded = _pad_input(_shuffle_input(head_input, size), size, domains)
-        batched.append(_split_input(padded, batch_count))
+        batched.append(_split_input(_pad_input(head_input, size, domains), batch_count))
     return jax.tree.map(lambda *arrays: np.stack(arrays), *batched)
 
 
@@ -149,12 +148,12 @@ def _map_examples(function: Callable, head_input: HeadInput) -> HeadInput:
     return HeadInput(function(head_input.z_NxD), batch)
 
 
-def _shuffle_input(head_input: HeadInput, size: int) -> HeadInput:
-    """Returns an input of more than one batch in random order, and at most `size` of it."""
+def _sample_input(head_input: HeadInput) -> HeadInput:
+    """Returns an input of more than one batch in random order, and at most MAX_BATCHES of it."""
     count = len(head_input.z_NxD)
     if count <= BATCH_SIZE:
         return head_input
-    order = np.random.default_rng(0).permutation(count)[:size]
+    order = np.random.default_rng(0).permutation(count)[: MAX_BATCHES * BATCH_SIZE]
     return _map_examples(lambda array: array[order], head_input)
 
 

@@ -154,7 +154,8 @@ def test_batches_have_each_utterance_once(batch_size, max_batches, expected, mon
     for count in (12, 18):
         batch = make_batch(np.arange(count))
         batch |= {key: batch[key][:count] for key in ('emotion_B', 'labelled_B')}
-        inputs.append(adversary_heads.HeadInput(np.arange(count)[:, None] + 1.0, batch))
+        whole = adversary_heads.HeadInput(np.arange(count)[:, None] + 1.0, batch)
+        inputs.append(adversary_heads._sample_input(whole))
     stacked = adversary_heads._stack_inputs(inputs, ('speaker',))
     assert stacked.z_NxD.shape == (2, *expected, 1)
     assert stacked.batch['speaker_seen_K'].shape == (2, K)
