@@ -18,8 +18,8 @@ t = arccos(COPY_SIMILARITY). So at least 99.9 % of the pairs at the very limit a
 those with a similarity of 0.97, and 99.999 % of those with 0.98. The number of bits is the one
 with the lowest cost, by a sample of the signatures.
 
-Before a pair is compared, its sketches are, which are SKETCH_BITS of its bits: 1.4e-4 of the pairs
-at the limit differ in too many, and 3e-6 of those with a similarity of 0.97. Every pair that is
+Before a pair is compared, its sketches are, which are SKETCH_BITS of its bits: 1.7e-4 of the pairs
+at the limit differ in too many, and 5e-6 of those with a similarity of 0.97. Every pair that is
 returned has been compared, so none is wrong.
 """
 
@@ -45,9 +45,9 @@ NUM_BITS = range(18, 33)  # of a table; fewer put too many together, or are too 
 KEY_BITS = 32
 SKETCH_WORDS = 8  # of 64 bits
 SKETCH_BITS = 64 * SKETCH_WORDS
-# In how many bits the sketches of a pair may differ: after half of the words, and after all.
-HALF_SKETCH_LIMIT = 42
-SKETCH_LIMIT = 72
+# In how many bits the sketches of a pair may differ, in so many words from the first.
+SKETCH_LIMITS = {2: 26, 4: 42, 8: 72}
+FIRST_WORDS = 2
 MIN_NORM = 0.9  # a signature of a smaller norm is no near duplicate of any
 
 SAMPLE_SIZE = 2_048  # signatures by which the number of bits is chosen
@@ -170,6 +170,7 @@ def _choose_hashing(
     grid_KxS = signature_NxS[rows[sample], 1:].astype(np.float32)
     is_close_KxK = np.abs(length_N[sample] - length_N[sample, None]) <= MAX_LOG_LENGTH_DIFFERENCE
     cosine_P = (grid_KxS @ grid_KxS.T)[np.triu(is_close_KxK, 1)]
+    compare_cost = (count / size) ** 2 * len(cosine_P) * COMPARE_COST
     # How often a table puts copies together does not depend on its bits: MAX_COPIES limits it.
     cosine_P = cosine_P[cosine_P < COPY_SIMILARITY]
     counts, edges = np.histogram(cosine_P, 1_000, (-1, 1))
@@ -182,7 +183,7 @@ def _choose_hashing(
         cost = count * (bits * BIT_COST + SORT_COST) + candidates * CANDIDATE_COST
         costs[Hashing(bits, tables)] = tables * cost
     best = min(costs, key=costs.get)
-    return best if costs[best] < float(pairs.sum()) * COMPARE_COST else None
+    return best if costs[best] < compare_cost else None
 
 
 def _num_tables(bits: int) -> int:
@@ -233,11 +234,16 @@ class _FoundPairs:
         for first_P, second_P in candidates:
             smaller_P = np.minimum(first_P, second_P)
             codes.append(smaller_P * len(self._rows) + np.maximum(first_P, second_P))
-        code_P = np.setdiff1d(np.concatenate(codes), self.code_P)
+        # Sorted here: np.unique, which hashes, takes 70 times as long on such numbers.
+        code_P = np.sort(np.concatenate(codes))
+        place_P = np.searchsorted(self.code_P, code_P)
+        is_new_P = np.append(self.code_P, -1)[place_P] != code_P
+        is_new_P[1:] &= code_P[1:] != code_P[:-1]
+        code_P = code_P[is_new_P]
         first_P, second_P = np.divmod(code_P, len(self._rows))
         pairs_Px2 = np.stack([self._rows[first_P], self._rows[second_P]], axis=1)
         is_near_P = are_similar(self._grid_NxS, pairs_Px2)
-        self.code_P = np.union1d(self.code_P, code_P[is_near_P])
+        self.code_P = np.sort(np.concatenate([self.code_P, code_P[is_near_P]]))
         for rows in (first_P[is_near_P], second_P[is_near_P]):
             self.count_N += np.bincount(rows, minlength=len(self._rows))
 
@@ -259,7 +265,7 @@ class _Table:
         self.end_N = np.searchsorted(sorted_N, key_N | last_N[self.row_N], 'right')
         self.start_N = np.searchsorted(sorted_N, key_N | first_N[self.row_N])
         self._sketch_WxN = sketch_WxN
-        self._sorted_sketch_HxN = sketch_WxN[: SKETCH_WORDS // 2, self.row_N]
+        self._first_sketch_WxN = sketch_WxN[:FIRST_WORDS, self.row_N]  # of positions
 
     def candidates(
         self, position_Q: np.ndarray, start_Q: np.ndarray, end_Q: np.ndarray
@@ -285,17 +291,30 @@ class _Table:
         self, first_P: np.ndarray, second_P: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows of the pairs of positions whose sketches are similar."""
-        different_P = np.zeros(len(first_P), np.uint16)
-        for sketch_N in self._sorted_sketch_HxN:
-            different_P += np.bitwise_count(sketch_N[first_P] ^ sketch_N[second_P])
-        is_similar_P = different_P <= HALF_SKETCH_LIMIT
-        different_P = different_P[is_similar_P]
-        first_P = self.row_N[first_P[is_similar_P]]
-        second_P = self.row_N[second_P[is_similar_P]]
-        for sketch_N in self._sketch_WxN[len(self._sorted_sketch_HxN) :]:
-            different_P += np.bitwise_count(sketch_N[first_P] ^ sketch_N[second_P])
-        is_similar_P = different_P <= SKETCH_LIMIT
-        return first_P[is_similar_P], second_P[is_similar_P]
+        different_P = _count_different(self._first_sketch_WxN, first_P, second_P)
+        similar = np.flatnonzero(different_P <= SKETCH_LIMITS[FIRST_WORDS])
+        first_P = self.row_N[first_P[similar]]
+        second_P = self.row_N[second_P[similar]]
+        different_P = different_P[similar]
+        counted = FIRST_WORDS
+        for words, limit in SKETCH_LIMITS.items():
+            sketch_WxN = self._sketch_WxN[counted:words]
+            different_P = different_P + _count_different(sketch_WxN, first_P, second_P)
+            similar = np.flatnonzero(different_P <= limit)
+            first_P, second_P = first_P[similar], second_P[similar]
+            different_P = different_P[similar]
+            counted = words
+        return first_P, second_P
+
+
+def _count_different(
+    sketch_WxN: np.ndarray, first_P: np.ndarray, second_P: np.ndarray
+) -> np.ndarray:
+    """Returns different_P, in how many bits the sketches of each pair differ."""
+    different_P = np.zeros(len(first_P), np.uint16)
+    for sketch_N in sketch_WxN:
+        different_P += np.bitwise_count(sketch_N[first_P] ^ sketch_N[second_P])
+    return different_P
 
 
 def _hash(

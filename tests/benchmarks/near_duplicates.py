@@ -2,6 +2,7 @@
 
   python tests/benchmarks/near_duplicates.py [--sizes 1000 10000 100000 1000000]
       [--kinds varied equal cluster zeros] [--packed DATA/NAME/FILE.npz ...] [--recall 30000]
+      [--copies 200000] [--folds 2000]
 
 Each size and kind is searched in a process of its own, without anything stored. Signatures are
 those of the stand-in of MSP-Podcast (stand_in.py): `varied` in length, or all of `equal` length, so
@@ -14,6 +15,9 @@ processor do not depend on what else runs on the machine.
 Recall: the pairs that hashing finds beside those of comparing all, among so many signatures of
 which half are copies of the others with a similarity from 0.96 to 1; also of packed corpora, of
 whose signatures such copies are made.
+
+Copies: the seconds that the audit, --duplicates and --drop_copies take where half of the utterances
+are copies, `find_recordings` with the search.
 """
 
 import argparse
@@ -28,13 +32,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-from stand_in import signatures
+from stand_in import signatures, text_columns
 
 from data_pipelines.features import signature_search
 from data_pipelines.features.signature import SIGNATURE_SIZE
+from data_pipelines.protocols import audit, duplicates, recordings
+from data_pipelines.protocols.folds import Fold
+from data_pipelines.protocols.protocol import Protocol
+from data_pipelines.storage.schema import Utterances
 
 KINDS = ('varied', 'equal', 'cluster', 'zeros')
 MAX_SPECIAL = 100_000  # signatures of cluster and zeros
+DIFFERENT_FOLDS = 20  # of speakers, in the measurement of copies
 CLUSTER_NOISE = 0.15  # its norm
 
 
@@ -138,6 +147,68 @@ def measure_recall(signature_NxS: np.ndarray) -> dict:
     }
 
 
+def utterances_with_copies(count: int) -> Utterances:
+    """Returns utterances of which half are copies of the one before, identical or nearly so."""
+    random = np.random.default_rng(0)
+    speaker_N = np.sort(random.integers(0, DIFFERENT_FOLDS, count))
+    text = text_columns(random, count, speaker_N, random.integers(0, 9, count))
+    number_N = np.arange(count)
+    number_N[1 : count // 2 : 2] -= 1  # identical to the one before
+    text['sha256'] = np.char.zfill(number_N.astype(str), 64)
+    signature_NxS = signatures(random, count)[number_N]
+    source_C = np.arange(count // 2 + 1, count - 1, 2)  # nearly identical to the next
+    signature_NxS[source_C + 1] = signature_NxS[source_C]
+    noise_CxS = random.standard_normal((len(source_C), SIGNATURE_SIZE - 1), dtype=np.float32)
+    signature_NxS[source_C + 1, 1:] += (0.1 / np.sqrt(SIGNATURE_SIZE) * noise_CxS).astype(
+        np.float16
+    )
+    zero_N = np.zeros(count, int)
+    zero_Nx1 = np.zeros((count, 1))
+    return Utterances(
+        text,
+        rating_NxA=zero_Nx1,
+        frames_N=zero_N,
+        mean_NxM=zero_Nx1,
+        variance_NxM=zero_Nx1,
+        signature_NxS=signature_NxS,
+        file_N=zero_N,
+        offset_N=zero_N,
+        length_N=zero_N,
+        files=[],
+    )
+
+
+def measure_copies(count: int, num_folds: int) -> dict:
+    """Returns the seconds of what the audit does with copies, where half of the data are copies.
+
+    One speaker is tested in each fold; the folds repeat after DIFFERENT_FOLDS.
+    """
+    utterances = utterances_with_copies(count)
+    rows = np.arange(count)
+    folds = []
+    speaker_N = utterances.text['speaker'].astype(int)
+    for speaker in range(DIFFERENT_FOLDS):
+        is_tested_N = speaker_N == speaker
+        folds.append(Fold(speaker, str(speaker), rows[~is_tested_N], rows[:0], rows[is_tested_N]))
+    folds = [folds[number % DIFFERENT_FOLDS] for number in range(num_folds)]
+    pairs = audit.compared_parts(Protocol())
+    seconds = {}
+
+    def timed(function, *arguments):
+        start = time.perf_counter()
+        result = function(*arguments)
+        seconds[function.__name__] = round(time.perf_counter() - start, 2)
+        return result
+
+    found = timed(recordings.find_recordings, utterances, rows)
+    timed(recordings.shared_recordings, utterances, folds, pairs, found)
+    listed = timed(duplicates.list_duplicates, utterances, folds, pairs, rows)
+    _, dropped = timed(duplicates.drop_copies, utterances, Protocol())
+    counts = {'utterances': count, 'folds': num_folds}
+    counts |= {'listed': len(listed), 'dropped': len(dropped.rows)}
+    return counts | {'seconds': seconds}
+
+
 def main() -> None:
     """Parses the command line and prints the measurements as JSON."""
     parser = argparse.ArgumentParser(
@@ -148,6 +219,8 @@ def main() -> None:
     parser.add_argument('--kinds', nargs='*', choices=KINDS, default=KINDS)
     parser.add_argument('--recall', type=int, default=30_000, help='signatures, copies included')
     parser.add_argument('--packed', nargs='*', default=[], help='packed corpora')
+    parser.add_argument('--copies', type=int, default=200_000, help='utterances, half are copies')
+    parser.add_argument('--folds', type=int, default=2_000, help='of the measurement of copies')
     parser.add_argument('--search', help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.search:
@@ -167,6 +240,8 @@ def main() -> None:
     if options.packed:
         columns = [np.load(file)['signature_NxS'] for file in options.packed]
         result['recall_packed'] = measure_recall(np.concatenate(columns))
+    if options.copies:
+        result['copies'] = measure_copies(options.copies, options.folds)
     print(json.dumps(result, indent=2))
 
 
