@@ -31,7 +31,7 @@ from jaxser.nn.batch_norm import batch_norm_mode
 from jaxser.nn.encoder import EncoderModule, check_sizes, make_encoder
 from jaxser.pretrained.encoder import PretrainedEncoder, cached_encoder
 from jaxser.pretrained.extractor import has_digest
-from jaxser.pretrained.transformer import ComputeOptions
+from jaxser.pretrained.transformer import ADAPTERS, ComputeOptions
 
 KEYS = ('dim', 'batch_norm', 'lora')  # of config.model
 FROZEN_MODULES = ('feature_extractor', 'conv1', 'conv2', 'embed_positions')
@@ -78,13 +78,12 @@ def initial_change(
 
 
 def apply_change(weights, change):
-    """Returns the weights plus their change.
+    """Returns the weights plus their change of full rank.
 
-    A change of low rank is {'a', 'b'}; a weight without a change is returned unchanged.
+    A weight without a change is returned unchanged.
     """
     if not isinstance(weights, dict):
-        low_rank = isinstance(change, dict)
-        return weights + (change['a'] @ change['b'] if low_rank else change)
+        return weights + change
     changed = {}
     for name, weight in weights.items():
         changed[name] = apply_change(weight, change[name]) if name in change else weight
@@ -95,7 +94,8 @@ class FineTuned(EncoderModule):
     """z_BxD of the input of a pretrained encoder: samples in frames of 10 ms, or Whisper's log-mel.
 
     Attributes:
-        compute_states: ({'params': weights}, x, length_B) -> (x_BxTxC of every layer, frames_B).
+        compute_states: (variables, x, length_B) -> (x_BxTxC of every layer, frames_B). The
+            variables are {'params': weights}, and with `lora` their changes as ADAPTERS.
         is_trainable: whether the weight of a path is trained.
         takes_wave: whether the input is samples.
         max_frames: number of input frames that are used, or None for all (Whisper takes 30 s).
@@ -117,10 +117,14 @@ class FineTuned(EncoderModule):
         def init_change(key):
             return initial_change(frozen, self.is_trainable, self.lora, key)
 
-        weights = apply_change(frozen, self.param('upstream', init_change))
+        change = self.param('upstream', init_change)
+        if self.lora:
+            variables = {'params': frozen, ADAPTERS: change}
+        else:
+            variables = {'params': apply_change(frozen, change)}
 
         def pooled_states(mel_BxTxM, frames_B):
-            return self._pooled_states(weights, mel_BxTxM, frames_B)
+            return self._pooled_states(variables, mel_BxTxM, frames_B)
 
         if train and self.accumulate > 1:
             x_BxLxC = map_pieces(pooled_states, self.accumulate, mel_BxTxM, frames_B)
@@ -129,7 +133,7 @@ class FineTuned(EncoderModule):
         mask_B = (frames_B > 0).astype(jnp.float32)
         return self.project(weighted_layers(self, x_BxLxC), mask_B, target_B, dropout, train)
 
-    def _pooled_states(self, weights: dict, mel_BxTxM, frames_B):
+    def _pooled_states(self, variables: dict, mel_BxTxM, frames_B):
         """Returns x_BxLxC, mean and standard deviation of each layer's states over time."""
         if self.takes_wave:
             x = mel_BxTxM.reshape(mel_BxTxM.shape[0], -1)
@@ -137,7 +141,7 @@ class FineTuned(EncoderModule):
         else:
             x = mel_BxTxM[:, : self.max_frames]
             length_B = jnp.minimum(frames_B, self.max_frames)
-        states, count_B = self.compute_states({'params': weights}, x, length_B)
+        states, count_B = self.compute_states(variables, x, length_B)
         mask_BxT = frame_mask(count_B, states[0].shape[1])
         pooled = [pooling.statistics_pooling(x_BxTxC, mask_BxT) for x_BxTxC in states]
         return jnp.stack(pooled, 1)

@@ -73,8 +73,17 @@ def _einsum_backward(axes: str, dtype, factors, g: jax.Array):
 rounded_einsum.defvjp(_einsum_forward, _einsum_backward)
 
 
+ADAPTERS = 'adapters'
+"""The collection of variables with low-rank changes of kernels, named as the kernels' modules."""
+
+
 class Dense(nn.Module):
-    """A dense layer of x_BxTxD; its parameters are named and initialised as those of nn.Dense."""
+    """A dense layer of x_BxTxD; its parameters are named and initialised as those of nn.Dense.
+
+    If the collection ADAPTERS has {'a': a_DxR, 'b': b_RxF} for its kernel, the kernel is
+    kernel + a b (LoRA, Hu et al. 2021, arXiv 2106.09685). The sum is never computed: the product
+    with the kernel, which may be the same for many runs, stays apart from the narrow ones.
+    """
 
     features: int
     dtype: Any = jnp.float32
@@ -86,6 +95,10 @@ class Dense(nn.Module):
         shape = (x_BxTxD.shape[-1], self.features)
         kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
         y_BxTxF = rounded_einsum('btd,df->btf', x_BxTxD, kernel, self.dtype)
+        if self.has_variable(ADAPTERS, 'kernel'):
+            adapter = self.get_variable(ADAPTERS, 'kernel')
+            narrow_BxTxR = rounded_einsum('btd,dr->btr', x_BxTxD, adapter['a'], self.dtype)
+            y_BxTxF += rounded_einsum('btr,rf->btf', narrow_BxTxR, adapter['b'], self.dtype)
         if not self.use_bias:
             return y_BxTxF
         return y_BxTxF + self.param('bias', nn.initializers.zeros, (self.features,))

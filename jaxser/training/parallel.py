@@ -4,10 +4,17 @@ Every array of runs has the leading axes DxR: device, run on that device. Run n 
 device n // R. Runs do not depend on each other, so that devices with different runs do not
 communicate. The examples of a batch may be divided over a second mesh axis, `data`; XLA then adds
 the collectives, e.g. for BatchNorm's moments. If these devices are of several processes, each
-process reads its own examples. On accelerators the runs of a device are vmapped. On
-a CPU they take turns, each through a whole chunk of steps: there vmap makes no product faster, and
-the runs compete for the caches. A device has the batches of the F folds that its runs need, and
-the hyper-parameter `slot` of a run is the index of its own fold among them.
+process reads its own examples.
+
+The runs of a device are divided into blocks of V runs of one fold, which read the same batch
+(`runs_per_block`). On accelerators the blocks are vmapped. On a CPU they take turns, each through a
+whole chunk of steps: there vmap makes no product faster, and the runs compete for the caches. The
+runs of a block are vmapped everywhere, with one copy of their batch, so that what depends on the
+batch and on frozen weights alone is computed once for all of them, and products with frozen weights
+are one product. A block has one run if the encoder has no frozen weights.
+
+A device has the batches of the F folds that its runs need, and the hyper-parameter `slot` of a run
+is the index of its own fold among them.
 """
 
 import copy
@@ -29,6 +36,8 @@ from jaxser.training.step import Step
 MODES = ('jit', 'pmap')
 REPLICATED = PartitionSpec()
 PER_DEVICE = PartitionSpec('runs')
+
+CPU_RUNS_PER_BLOCK = 4  # at most: more use more memory and gain nothing
 
 # The axis of the examples in the arrays of a batch.
 TRAINING_AXIS_B = 3  # of DxSxFxB
@@ -170,23 +179,30 @@ class CompiledFunctions(NamedTuple):
 
 
 def compile_step(
-    step: Step, layout: Layout, frames: int, mode: str = 'jit', in_turn: bool | None = None
+    step: Step,
+    layout: Layout,
+    frames: int,
+    mode: str = 'jit',
+    in_turn: bool | None = None,
+    block: int = 1,
 ) -> CompiledFunctions:
     """Returns `step` as functions of all runs of a layout; they compile at their first call.
 
-    `frames` is the length of a training example. `in_turn` says whether the runs of a device take
-    turns or are vmapped; by default they take turns on a CPU.
+    `frames` is the length of a training example. `in_turn` says whether the blocks of a device take
+    turns or are vmapped; by default they take turns on a CPU. `block` is the number of runs of a
+    block (`runs_per_block`).
     """
     if in_turn is None:
         in_turn = layout.devices[0].platform == 'cpu'
-    functions = _RunFunctions(step, frames, in_turn)
+    functions = _RunFunctions(step, frames, in_turn, block)
 
     def on_devices(function: Callable, per_device: tuple[bool, ...], **options):
         return _map_over_devices(function, layout, mode, per_device, **options)
 
     @functools.cache
     def predict_for_frames(predict_frames: int):
-        predict = functions.predict(predict_frames)
+        # Whole utterances may be long, and no forecast counts their memory: no blocks of several.
+        predict = _RunFunctions(step, predict_frames, in_turn, 1).predict
         return on_devices(predict, (True, True, False, True, True))
 
     # `init` runs once; without optimisation it compiles in a fifth of the time.
@@ -243,78 +259,120 @@ def _map_over_devices(
     return jax.jit(body, donate_argnums=donate_argnums, **options)
 
 
-class _RunFunctions:
-    """The functions of a step for the R runs of one device."""
+def runs_per_block(slot_DxR: np.ndarray, most: int) -> int:
+    """Returns the largest V, up to `most`, such that V neighbouring runs have the same slot.
 
-    def __init__(self, step: Step, frames: int, in_turn: bool):
+    The neighbours are runs n V to n V + V - 1 of a device, and V divides R.
+    """
+    D, R = slot_DxR.shape
+    for V in range(min(R, most), 1, -1):
+        if R % V == 0:
+            slot_DxKxV = slot_DxR.reshape(D, -1, V)
+            if (slot_DxKxV == slot_DxKxV[..., :1]).all():
+                return V
+    return 1
+
+
+class _RunFunctions:
+    """The functions of a step for the R runs of one device, in blocks of V runs."""
+
+    def __init__(self, step: Step, frames: int, in_turn: bool, block: int):
         self.step = step
         self.frames = frames
         self.in_turn = in_turn
+        self.block = block
 
-    def _map_over_runs(self, function: Callable) -> Callable:
-        """Returns the function of all runs' arrays that applies `function` to those of each run."""
-        if not self.in_turn:
-            return jax.vmap(function)
+    def _map_over_blocks(self, function: Callable, *runs):
+        """Returns the results of `function` for all runs.
 
-        def mapped(*runs):
-            return jax.lax.map(lambda run: function(*run), runs)
+        The first axis of its arguments and results are the V runs of a block; here they are R.
+        """
 
-        return mapped
+        def split(x_R):
+            return x_R.reshape(-1, self.block, *x_R.shape[1:])
+
+        def join(x_KxV):
+            return x_KxV.reshape(-1, *x_KxV.shape[2:])
+
+        blocks = jax.tree.map(split, runs)
+        if self.in_turn:
+            results = jax.lax.map(lambda arguments: function(*arguments), blocks)
+        else:
+            results = jax.vmap(function)(*blocks)
+        return jax.tree.map(join, results)
+
+    def _map_over_block(self, function: Callable, *runs):
+        """Returns the results of `function`, that of one run, for the V runs of a block."""
+        if self.block > 1:
+            return jax.vmap(function)(*runs)
+        # Without vmap, which makes the program of a single run slower.
+        result = function(*jax.tree.map(lambda x_V: x_V[0], runs))
+        return jax.tree.map(lambda x: jnp.expand_dims(x, 0), result)
 
     def init(self, hyper):
         """Returns the states of the runs before training."""
-        return self._map_over_runs(self.step.init)(hyper)
+
+        def init_block(hyper_V):
+            return self._map_over_block(self.step.init, hyper_V)
+
+        return self._map_over_blocks(init_block, hyper)
+
+    def predict(self, params, batch_stats, shared, batch_F, hyper):
+        """Returns (z_RxBxD, outputs_RxBxO) of a batch of examples of `frames` frames."""
+
+        def predict_block(params_V, batch_stats_V, hyper_V):
+            batch = own_batch(batch_F, shared, hyper_V['slot'][0], self.frames)
+
+            def predict_run(params, batch_stats):
+                return self.step.predict(params, batch_stats, batch)
+
+            return self._map_over_block(predict_run, params_V, batch_stats_V)
+
+        return self._map_over_blocks(predict_block, params, batch_stats, hyper)
 
     def train_chunk(self, state, shared, batches_SxF, real_S, hyper):
         """Returns the states after the real steps of a chunk, and the metrics of all steps."""
 
-        def train_run(state, hyper):
-            def train_step(state, batch_and_real):
+        def train_block(state_V, hyper_V):
+            def train_step(state_V, batch_and_real):
                 batch_F, real = batch_and_real
-                return self._update_or_skip(state, batch_F, real, shared, hyper)
+                return self._update_or_skip(state_V, batch_F, real, shared, hyper_V)
 
-            return jax.lax.scan(train_step, state, (batches_SxF, real_S))
+            state_V, metrics_SxV = jax.lax.scan(train_step, state_V, (batches_SxF, real_S))
+            return state_V, jax.tree.map(lambda x_SxV: x_SxV.swapaxes(0, 1), metrics_SxV)
 
-        return self._map_over_runs(train_run)(state, hyper)
+        return self._map_over_blocks(train_block, state, hyper)
 
-    def _update_or_skip(self, state, batch_F, real, shared, hyper):
-        """Trains a run for one step if `real`; otherwise returns its old state and metrics of NaN.
+    def _update_or_skip(self, state_V, batch_F, real, shared, hyper_V):
+        """Trains a block for one step if `real`; otherwise its old state and metrics of NaN.
 
         Steps beyond the end of the epoch are skipped, so that every chunk has the same length and
         the same program.
         """
 
-        def update(state):
-            batch = own_batch(batch_F, shared, hyper, self.frames)
-            return self.step.update(state, batch, hyper)
+        def update(state_V):
+            batch = own_batch(batch_F, shared, hyper_V['slot'][0], self.frames)
 
-        metric_shapes = jax.eval_shape(update, state)[1]
+            def update_run(state, hyper):
+                return self.step.update(state, batch, hyper)
 
-        def skip(state):
-            return state, jax.tree.map(_nan_of_shape, metric_shapes)
+            return self._map_over_block(update_run, state_V, hyper_V)
 
-        return jax.lax.cond(real, update, skip, state)
+        metric_shapes = jax.eval_shape(update, state_V)[1]
 
-    def predict(self, frames: int) -> Callable:
-        """Returns the function that predicts a batch of examples of `frames` frames."""
+        def skip(state_V):
+            return state_V, jax.tree.map(_nan_of_shape, metric_shapes)
 
-        def predict(params, batch_stats, shared, batch_F, hyper):
-            def predict_run(params, batch_stats, hyper):
-                batch = own_batch(batch_F, shared, hyper, frames)
-                return self.step.predict(params, batch_stats, batch)
-
-            return self._map_over_runs(predict_run)(params, batch_stats, hyper)
-
-        return predict
+        return jax.lax.cond(real, update, skip, state_V)
 
 
 def _nan_of_shape(shape: jax.ShapeDtypeStruct) -> jax.Array:
     return jnp.full(shape.shape, jnp.nan, shape.dtype)
 
 
-def own_batch(batch_F: dict, shared: features.SharedArrays, hyper: dict, frames: int) -> dict:
-    """Returns the batch of a run's own fold, with its features."""
-    batch = {name: array_F[hyper['slot']] for name, array_F in batch_F.items()}
+def own_batch(batch_F: dict, shared: features.SharedArrays, slot: jax.Array, frames: int) -> dict:
+    """Returns the batch of the fold that has this slot, with its features."""
+    batch = {name: array_F[slot] for name, array_F in batch_F.items()}
     return features.with_features(batch, shared, frames)
 
 

@@ -33,8 +33,14 @@ def gradient_update(loss: Callable) -> Callable:
     return update
 
 
-def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
-    """Returns the step of `method` over `encoder`, with the optimiser of config.train."""
+def make_step(
+    encoder: Encoder, method: Method, sizes: Sizes, config, is_masked: bool = True
+) -> Step:
+    """Returns the step of `method` over `encoder`, with the optimiser of config.train.
+
+    `is_masked` is whether any run has a time_mask or band_mask above 0. Without masks all runs of a
+    fold have the same input, and what does not depend on trained weights is the same, too.
+    """
 
     def init(hyper: Hyper) -> State:
         key = jax.random.fold_in(jax.random.PRNGKey(hyper['seed']), hyper['fold'])
@@ -60,7 +66,9 @@ def make_step(encoder: Encoder, method: Method, sizes: Sizes, config) -> Step:
             return _descend(state, gradients, transformation, encoder, rates)
 
         key_augment, key_loss = jax.random.split(jax.random.fold_in(state.key, state.step))
-        batch = features.spec_augment(features.normalise(batch), hyper, key_augment)
+        batch = features.normalise(batch)
+        if is_masked:
+            batch = features.spec_augment(batch, hyper, key_augment)
         method_update = method.update or gradient_update(method.loss)
         state, metrics = method_update(state, batch, hyper, key_loss, descend)
         return state.replace(step=state.step + 1), metrics

@@ -112,7 +112,8 @@ class Trainer:
         sizes = task.make_sizes(config)
         encoder, self.method = make_method(config, sizes)
         self.frozen = encoder.frozen
-        self.step = step.make_step(encoder, self.method, sizes, config.train)
+        is_masked = any(run['time_mask'] or run['band_mask'] for run in self.runs)
+        self.step = step.make_step(encoder, self.method, sizes, config.train, is_masked)
         self.is_resident = mel_RxM is not None
         self.group_size = group_size
         self.memory_bytes = 0  # the forecast for one device; 0 where it is not known
@@ -165,8 +166,12 @@ class Trainer:
 
         def compile_for(R: int):
             group = self._make_groups(R)[0]
-            built[R] = self._build_functions(group)
-            return self._compile(group, built[R])
+            for block in dict.fromkeys(self._block_sizes(R)):
+                built[R] = self._build_functions(group, block)
+                compiled = self._compile(group, built[R])
+                if memory.required_bytes(compiled, R * bytes_per_run) <= limit:
+                    break
+            return compiled
 
         bytes_per_run = self._bytes_outside_program()
         limit = memory.memory_limit(layout.devices)
@@ -187,8 +192,11 @@ class Trainer:
         F = max(group.subset_fold_DxF.shape[1] for group in groups)
         return [Group(self.program, g.runs, g.layout, self.task, F) for g in groups]
 
-    def _build_functions(self, group: Group) -> ProgramFunctions:
-        """Returns the functions for groups like `group`; they compile at their first call."""
+    def _build_functions(self, group: Group, block: int = 1) -> ProgramFunctions:
+        """Returns the functions for groups like `group`; they compile at their first call.
+
+        `block` is the number of runs of a block.
+        """
         frames = self.config.data.frames
         steps_per_chunk = self.task.steps_per_epoch
         if not self.is_resident:
@@ -196,8 +204,23 @@ class Trainer:
             values_per_step = examples * frames * self.task.utterances.bands
             fitting = CHUNK_BYTES // (2 * values_per_step)  # in float16
             steps_per_chunk = max(1, min(steps_per_chunk, fitting))
-        functions = parallel.compile_step(self.step, group.layout, frames, self.config.parallel)
+        functions = parallel.compile_step(
+            self.step, group.layout, frames, self.config.parallel, block=block
+        )
         return ProgramFunctions(functions, steps_per_chunk)
+
+    def _block_sizes(self, R: int) -> list[int]:
+        """Returns the numbers of runs of a block that may be tried, of R runs on a device.
+
+        On a CPU a block of several runs needs more memory than runs in turn.
+        """
+        if self.frozen is None:
+            return [1]
+        slot_GxDxR = np.stack([group.hyper_DxR['slot'] for group in self._make_groups(R)])
+        slot_NxR = slot_GxDxR.reshape(-1, R)
+        if jax.default_backend() != 'cpu':
+            return [parallel.runs_per_block(slot_NxR, R)]
+        return [parallel.runs_per_block(slot_NxR, parallel.CPU_RUNS_PER_BLOCK), 1]
 
     def _bytes_outside_program(self) -> int:
         """Returns the bytes that a run needs in addition to the compiled training chunk."""

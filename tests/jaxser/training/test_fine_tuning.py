@@ -15,7 +15,7 @@ from data_pipelines.storage import dataset
 from data_pipelines.storage.preparation import prepare_corpus
 from jaxser.configuration import resolve
 from jaxser.serving import bundling, model, model_checks, predictor
-from jaxser.training import experiment, task, validate
+from jaxser.training import experiment, task, trainer, validate
 from jaxser.workdir import Workdir
 
 
@@ -44,6 +44,29 @@ def make_config(prepared, whisper, **changes):
     }
     config.update_from_flattened_dict(keys | changes)
     return config
+
+
+@pytest.mark.parametrize(('limit', 'tried'), [(100, [2]), (50, [2, 1])])
+def test_a_block_has_as_many_runs_as_fit(prepared, whisper, monkeypatch, limit, tried):
+    """With one fold on eight devices, two runs of a device are a block, or take turns."""
+    config = resolve.resolve_config(
+        make_config(prepared, whisper, **{'sweep.lam': tuple(0.1 * n for n in range(16))})
+    )
+    (program,) = validate.plan_programs(config)
+    blocks = []
+    compile_step = trainer.parallel.compile_step
+
+    def record_block(*arguments, block):
+        blocks.append(block)
+        return compile_step(*arguments, block=block)
+
+    monkeypatch.setattr(trainer.parallel, 'compile_step', record_block)
+    monkeypatch.setattr(trainer.Trainer, '_compile', lambda self, group, built: blocks[-1])
+    monkeypatch.setattr(trainer.memory, 'required_bytes', lambda block, extra: 50 * block)
+    monkeypatch.setattr(trainer.memory, 'memory_limit', lambda devices: limit)
+    built = trainer.Trainer(program, task.Task(config, [program]), None, None)
+    assert blocks == tried
+    assert built.group_size == 16
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ class Sweep:
         data: int = 1,
         mode: str = 'jit',
         in_turn: bool = True,
+        block: int = 1,
     ):
         random = np.random.default_rng(0)
         self.corpus_RxM = np.float16(random.normal(size=(CORPUS_FRAMES, M)))
@@ -92,7 +93,7 @@ class Sweep:
         hyper_N = {'lr': self.lr_N, 'seed': self.seed_N, 'fold': self.fold_N, 'slot': slot_N}
         self.hyper = jax.tree.map(self.layout.group_by_device, hyper_N)
         self.step, self.traced = make_step()
-        self.programs = parallel.compile_step(self.step, self.layout, T, mode, in_turn)
+        self.programs = parallel.compile_step(self.step, self.layout, T, mode, in_turn, block)
 
     def batches(self, resident: bool = False) -> dict:
         """Returns arrays DxSxFxB... of all steps, with features or with where they begin."""
@@ -153,6 +154,8 @@ class Sweep:
 CASES = {
     'one device': {'folds': 2, 'variants': 3},
     'one device, vmapped': {'folds': 2, 'variants': 3, 'in_turn': False},
+    'blocks of a fold in turn': {'folds': 2, 'variants': 4, 'block': 2},
+    'blocks of a fold, vmapped': {'folds': 2, 'variants': 3, 'in_turn': False, 'block': 3},
     'nothing to pad': {'folds': 3, 'variants': 2, 'devices': 8},
     'padded': {'folds': 3, 'variants': 5, 'devices': 8},
     'batches over two devices': {'folds': 3, 'variants': 3, 'devices': 8, 'data': 2},
@@ -356,10 +359,26 @@ def test_other_hyper_parameters_compile_nothing():
     assert len(s.traced) == trace_count
 
 
-@pytest.mark.parametrize('in_turn', [True, False])
-def test_a_diverging_run_does_not_change_the_others(in_turn):
+@pytest.mark.parametrize(
+    ('slot_DxR', 'most', 'expected'),
+    [
+        ([[0, 0, 0, 1, 1, 1]], 6, 3),
+        ([[0, 0, 0, 0, 0, 0]], 6, 6),
+        ([[0, 0, 0, 0, 0, 0]], 4, 3),
+        ([[0, 0, 0, 0], [0, 0, 1, 1]], 4, 2),
+        ([[0, 0, 0, 0], [0, 1, 1, 1]], 4, 1),
+        ([[0]], 4, 1),
+    ],
+)
+def test_runs_of_a_block_have_the_same_fold(slot_DxR, most, expected):
+    """Blocks have one size on all devices, and divide the runs of a device."""
+    assert parallel.runs_per_block(np.array(slot_DxR), most) == expected
+
+
+@pytest.mark.parametrize(('in_turn', 'block'), [(True, 1), (False, 1), (True, 3)])
+def test_a_diverging_run_does_not_change_the_others(in_turn, block):
     """The other runs of the program are the same to the bit."""
-    s = Sweep(2, 3, in_turn=in_turn)
+    s = Sweep(2, 3, in_turn=in_turn, block=block)
     expected = s.collect(s.train().params['w'])
     for lr in (1e30, np.inf):
         hyper = s.hyper | {'lr': np.where(s.hyper['seed'] == 1, np.float32(lr), s.hyper['lr'])}

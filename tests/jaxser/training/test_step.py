@@ -71,6 +71,16 @@ def compiled() -> step.Step:
     return step.Step(*map(jax.jit, functions))
 
 
+def test_masks_of_no_width_change_no_bit(compiled):
+    """If no run of a sweep has masks, its step makes none."""
+    config = ConfigDict({'warmup': 0.1, 'clip': 5.0, 'optimizer': 'adamw'})
+    functions = step.make_step(ENCODER, make_method(), SIZES, config, is_masked=False)
+    ends = []
+    for update in (compiled.update, jax.jit(functions.update)):
+        ends.append(update(compiled.init(make_hyper()), BATCH, make_hyper()))
+    chex.assert_trees_all_equal(*ends)
+
+
 def make_linear_step(slopes: dict[str, float]) -> step.Step:
     """Returns a step whose loss is the sum of the parameters, each branch times its slope."""
 
