@@ -246,9 +246,10 @@ def test_whisper_uses_thirty_seconds_and_no_more(whisper):
 
 
 @pytest.mark.slow
-def test_remat_and_accumulate_change_nothing(folder):
-    """z and gradients in training are equal to 1e-5."""
-    plain = Case(folder)
+@pytest.mark.parametrize('lora', [0, 2])
+def test_remat_and_accumulate_change_nothing(folder, lora):
+    """z and gradients in training are equal to 1e-5, also with adapters."""
+    plain = Case(folder, **{'model.lora': lora})
     params = shifted(plain.params)
     expected = plain.z(params, train=True), plain.slopes(params)
     for changes in (
@@ -256,7 +257,7 @@ def test_remat_and_accumulate_change_nothing(folder):
         {'model.accumulate': 2},
         {'model.accumulate': 4, 'model.remat': True},
     ):
-        case = Case(folder, **changes)
+        case = Case(folder, **{'model.lora': lora, **changes})
         chex.assert_trees_all_close(
             (case.z(params, train=True), case.slopes(params)), expected, rtol=1e-5, atol=1e-5
         )
