@@ -83,9 +83,7 @@ def main() -> None:
         seconds = {
             'help': seconds_to_end('--help', cache=folder),
             'refusal_of_a_key': seconds_to_end(CONFIG, '--config.sweep.lma=0', cache=folder),
-            'refusal_of_a_method': seconds_to_end(
-                CONFIG, '--config.sweep.method=dan', cache=folder
-            ),
+            'refusal_of_a_method': seconds_to_end(CONFIG, wrong_method, cache=folder),
             'first_step_cold': first_step('cold', repeats=1),
             'first_step_cached': first_step('cached'),
         }
