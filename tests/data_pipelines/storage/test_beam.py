@@ -143,7 +143,7 @@ def test_program_that_beam_cannot_download_is_a_sentence(tree, tmp_path, monkeyp
     """As of Flink, Spark and Prism where there is no internet."""
     beam = pytest.importorskip('apache_beam')
 
-    def refuse(self, options):
+    def refuse(*arguments):
         raise RuntimeError('Unable to fetch remote job server jar at https://HOST/a.jar')
 
     monkeypatch.setattr(beam.Pipeline, 'run', refuse)
