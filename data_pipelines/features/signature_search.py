@@ -74,9 +74,9 @@ class Hashing(NamedTuple):
 def find_near_duplicates(signature_NxS: np.ndarray) -> np.ndarray:
     """Returns near_Px2, the pairs of rows whose signatures are of one recording, in order.
 
-    The smaller row comes first. Signatures with more than MAX_COPIES near duplicates (silence,
-    noise) have at least MAX_COPIES pairs, among them some with each group that they are together
-    with; pairs with a signature that has fewer are complete. So memory grows with the rows only.
+    The smaller row comes first. A signature with more than MAX_COPIES near duplicates, such as
+    silence or noise, has at least MAX_COPIES pairs and not all; the pairs of one with fewer are
+    complete. So memory grows with the rows, not with the pairs.
     """
     length_N = _log_lengths(signature_NxS)
     rows = np.argsort(length_N, kind='stable')
@@ -112,6 +112,7 @@ def are_similar(grid_NxS: np.ndarray, pairs_Px2: np.ndarray) -> np.ndarray:
 
 
 def _log_lengths(signature_NxS: np.ndarray) -> np.ndarray:
+    """Returns length_N, the logarithms of the lengths."""
     return np.log(np.maximum(signature_NxS[:, 0].astype(float), 1.0))
 
 
@@ -199,12 +200,13 @@ def _compare_hashed(
     The numbers in the pairs are positions among `rows`.
     """
     key_LxN, sketch_WxN = _hash(grid_NxS, rows, hashing)
-    last_N = np.searchsorted(length_N, length_N + MAX_LOG_LENGTH_DIFFERENCE, 'right') - 1
-    first_N = np.searchsorted(length_N, length_N - MAX_LOG_LENGTH_DIFFERENCE)
+    stop_N = np.searchsorted(length_N, length_N + MAX_LOG_LENGTH_DIFFERENCE, 'right')
+    last_N = (stop_N - 1).astype(np.uint64)
+    first_N = np.searchsorted(length_N, length_N - MAX_LOG_LENGTH_DIFFERENCE).astype(np.uint64)
     found = _FoundPairs(grid_NxS, rows)
     positions = np.arange(len(rows))
     for key_N in key_LxN:
-        table = _Table(key_N, first_N.astype(np.uint64), last_N.astype(np.uint64), sketch_WxN)
+        table = _Table(key_N, first_N, last_N, sketch_WxN)
         # With its next MAX_COPIES; one that has so many already with its next, so that groups
         # of copies stay connected.
         is_full_N = found.count_N[table.row_N] >= MAX_COPIES
