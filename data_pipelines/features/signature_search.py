@@ -217,7 +217,7 @@ def _compare_hashed(
         rest = np.flatnonzero(found.count_N[table.row_N] < MAX_COPIES)
         found.add(table.candidates(rest, rest + 1 + MAX_COPIES, table.end_N[rest]))
         if len(rest) < len(rows):
-            found.add(table.candidates(rest, table.start_N[rest], rest))
+            found.add(table.candidates(rest, table.find_start(rest), rest))
     return np.stack(np.divmod(found.code_P, len(rows)), axis=1)
 
 
@@ -263,11 +263,17 @@ class _Table:
         sorted_N = np.sort((key_N.astype(np.uint64) << np.uint64(KEY_BITS)) | row_N)
         self.row_N = (sorted_N & ROW_MASK).astype(int)
         key_N = sorted_N & ~ROW_MASK
-        # Where those end, and begin, that have the same key and a similar length.
+        # Where those end that have the same key and a similar length.
         self.end_N = np.searchsorted(sorted_N, key_N | last_N[self.row_N], 'right')
-        self.start_N = np.searchsorted(sorted_N, key_N | first_N[self.row_N])
+        self._sorted_N = sorted_N
+        self._first_N = first_N
         self._sketch_WxN = sketch_WxN
         self._first_sketch_WxN = sketch_WxN[:FIRST_WORDS, self.row_N]  # of positions
+
+    def find_start(self, position_Q: np.ndarray) -> np.ndarray:
+        """Returns where those begin that have the key of a position and a similar length."""
+        key_Q = self._sorted_N[position_Q] & ~ROW_MASK
+        return np.searchsorted(self._sorted_N, key_Q | self._first_N[self.row_N[position_Q]])
 
     def candidates(
         self, position_Q: np.ndarray, start_Q: np.ndarray, end_Q: np.ndarray

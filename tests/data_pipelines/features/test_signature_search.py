@@ -173,7 +173,7 @@ def test_a_table_puts_equal_keys_of_similar_lengths_together(monkeypatch):
     for i, j in itertools.combinations(range(40), 2):
         if key_N[i] == key_N[j] and j - i <= 12:
             expected.add((i, j))
-    for start, end in ((positions + 1, table.end_N), (table.start_N, positions)):
+    for start, end in ((positions + 1, table.end_N), (table.find_start(positions), positions)):
         pairs = []
         for first_P, second_P in table.candidates(positions, start, end):
             pairs += zip(
