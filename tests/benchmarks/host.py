@@ -108,7 +108,7 @@ def measure_first_step(options, cache: str) -> dict:
                 if 'First step' in line:
                     break
             else:
-                sys.exit(output)
+                sys.exit(f'{output}\njaxser.main ended before its first step: {process.wait()}')
             seconds = time.perf_counter() - start
             status = Path(f'/proc/{process.pid}/status').read_text()
         finally:
