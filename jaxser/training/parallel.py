@@ -7,11 +7,12 @@ the collectives, e.g. for BatchNorm's moments. If these devices are of several p
 process reads its own examples.
 
 The runs of a device are divided into blocks of V runs of one fold, which read the same batch
-(`runs_per_block`). On accelerators the blocks are vmapped. On a CPU they take turns, each through a
-whole chunk of steps: there vmap makes no product faster, and the runs compete for the caches. The
-runs of a block are vmapped everywhere, with one copy of their batch, so that what depends on the
-batch and on frozen weights alone is computed once for all of them, and products with frozen weights
-are one product. A block has one run if the encoder has no frozen weights.
+(`runs_per_block`). On accelerators all runs are vmapped, and products with frozen weights are one
+product for a block. On a CPU blocks take turns, each through a whole chunk of steps, and in each
+step the runs of the block: there vmap makes no product faster, and the runs compete for the caches.
+A block has one copy of its batch, so that what depends on the batch and on frozen weights alone is
+computed once for all its runs: by vmap, or because XLA moves it out of the loop over the runs. A
+block has one run if the encoder has no frozen weights.
 
 A device has the batches of the F folds that its runs need, and the hyper-parameter `slot` of a run
 is the index of its own fold among them.
@@ -36,8 +37,6 @@ from jaxser.training.step import Step
 MODES = ('jit', 'pmap')
 REPLICATED = PartitionSpec()
 PER_DEVICE = PartitionSpec('runs')
-
-CPU_RUNS_PER_BLOCK = 4  # at most: more use more memory and gain nothing
 
 # The axis of the examples in the arrays of a batch.
 TRAINING_AXIS_B = 3  # of DxSxFxB
@@ -188,7 +187,7 @@ def compile_step(
 ) -> CompiledFunctions:
     """Returns `step` as functions of all runs of a layout; they compile at their first call.
 
-    `frames` is the length of a training example. `in_turn` says whether the blocks of a device take
+    `frames` is the length of a training example. `in_turn` says whether the runs of a device take
     turns or are vmapped; by default they take turns on a CPU. `block` is the number of runs of a
     block (`runs_per_block`).
     """
@@ -201,7 +200,7 @@ def compile_step(
 
     @functools.cache
     def predict_for_frames(predict_frames: int):
-        # Whole utterances may be long, and no forecast counts their memory: no blocks of several.
+        # A batch of whole utterances is large, and no forecast counts its memory: no larger blocks.
         predict = _RunFunctions(step, predict_frames, in_turn, 1).predict
         return on_devices(predict, (True, True, False, True, True))
 
@@ -259,13 +258,13 @@ def _map_over_devices(
     return jax.jit(body, donate_argnums=donate_argnums, **options)
 
 
-def runs_per_block(slot_DxR: np.ndarray, most: int) -> int:
-    """Returns the largest V, up to `most`, such that V neighbouring runs have the same slot.
+def runs_per_block(slot_DxR: np.ndarray) -> int:
+    """Returns the largest V such that V neighbouring runs have the same slot.
 
     The neighbours are runs n V to n V + V - 1 of a device, and V divides R.
     """
     D, R = slot_DxR.shape
-    for V in range(min(R, most), 1, -1):
+    for V in range(R, 1, -1):
         if R % V == 0:
             slot_DxKxV = slot_DxR.reshape(D, -1, V)
             if (slot_DxKxV == slot_DxKxV[..., :1]).all():
@@ -295,19 +294,20 @@ class _RunFunctions:
             return x_KxV.reshape(-1, *x_KxV.shape[2:])
 
         blocks = jax.tree.map(split, runs)
-        if self.in_turn:
-            results = jax.lax.map(lambda arguments: function(*arguments), blocks)
-        else:
-            results = jax.vmap(function)(*blocks)
-        return jax.tree.map(join, results)
+        return jax.tree.map(join, self._map(function, *blocks))
 
     def _map_over_block(self, function: Callable, *runs):
         """Returns the results of `function`, that of one run, for the V runs of a block."""
-        if self.block > 1:
-            return jax.vmap(function)(*runs)
-        # Without vmap, which makes the program of a single run slower.
-        result = function(*jax.tree.map(lambda x_V: x_V[0], runs))
-        return jax.tree.map(lambda x: jnp.expand_dims(x, 0), result)
+        if self.block == 1:  # without a loop or vmap, which make the program of a run slower
+            result = function(*jax.tree.map(lambda x_V: x_V[0], runs))
+            return jax.tree.map(lambda x: jnp.expand_dims(x, 0), result)
+        return self._map(function, *runs)
+
+    def _map(self, function: Callable, *arrays):
+        """Returns the results of `function` for each index of the first axis."""
+        if self.in_turn:
+            return jax.lax.map(lambda arguments: function(*arguments), arrays)
+        return jax.vmap(function)(*arrays)
 
     def init(self, hyper):
         """Returns the states of the runs before training."""

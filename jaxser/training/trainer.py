@@ -166,12 +166,8 @@ class Trainer:
 
         def compile_for(R: int):
             group = self._make_groups(R)[0]
-            for block in dict.fromkeys(self._block_sizes(R)):
-                built[R] = self._build_functions(group, block)
-                compiled = self._compile(group, built[R])
-                if memory.required_bytes(compiled, R * bytes_per_run) <= limit:
-                    break
-            return compiled
+            built[R] = self._build_functions(group, self._runs_per_block(R))
+            return self._compile(group, built[R])
 
         bytes_per_run = self._bytes_outside_program()
         limit = memory.memory_limit(layout.devices)
@@ -209,18 +205,18 @@ class Trainer:
         )
         return ProgramFunctions(functions, steps_per_chunk)
 
-    def _block_sizes(self, R: int) -> list[int]:
-        """Returns the numbers of runs of a block that may be tried, of R runs on a device.
+    def _runs_per_block(self, R: int) -> int:
+        """Returns the number of runs of a block, of R runs on a device.
 
-        On a CPU a block of several runs needs more memory than runs in turn.
+        On a CPU the states of a block are copied in every step. This is worth it if they are
+        small beside the frozen weights, as those of adapters.
         """
-        if self.frozen is None:
-            return [1]
+        frozen_bytes = sum(array.nbytes for array in jax.tree.leaves(self.frozen))
+        is_cpu = jax.default_backend() == 'cpu'
+        if not frozen_bytes or (is_cpu and self._bytes_outside_program() > frozen_bytes):
+            return 1
         slot_GxDxR = np.stack([group.hyper_DxR['slot'] for group in self._make_groups(R)])
-        slot_NxR = slot_GxDxR.reshape(-1, R)
-        if jax.default_backend() != 'cpu':
-            return [parallel.runs_per_block(slot_NxR, R)]
-        return [parallel.runs_per_block(slot_NxR, parallel.CPU_RUNS_PER_BLOCK), 1]
+        return parallel.runs_per_block(slot_GxDxR.reshape(-1, R))
 
     def _bytes_outside_program(self) -> int:
         """Returns the bytes that a run needs in addition to the compiled training chunk."""

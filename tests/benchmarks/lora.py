@@ -76,7 +76,6 @@ class Sweep:
 
     def __init__(self, options, runs: int, block: int | None = None):
         """Compiles it. `block` is the number of runs of a block, by default that of training."""
-        import jax
 
         from jaxser.features import SharedArrays
         from jaxser.training import parallel
@@ -87,9 +86,7 @@ class Sweep:
         self.devices = layout.D
         hyper = make_hyper(defaults, runs)
         hyper = {key: layout.group_by_device(x) for key, x in hyper.items()}
-        is_cpu = jax.default_backend() == 'cpu'
-        most = parallel.CPU_RUNS_PER_BLOCK if is_cpu else runs
-        self.block = block or parallel.runs_per_block(hyper['slot'], most)
+        self.block = block or parallel.runs_per_block(hyper['slot'])
         programs = parallel.compile_step(
             run_step, layout, round(100 * options.seconds), block=self.block
         )

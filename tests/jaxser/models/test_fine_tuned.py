@@ -414,10 +414,10 @@ METHODS = {
 RUN_LR = np.float32([0.1, 0.01])
 
 
-def two_runs(run_step, batch: dict, **options):
+def two_runs(run_step, batch: dict, block: int, in_turn: bool = False):
     """Returns the programs of two runs of a fold, and the arguments of two steps."""
     layout = parallel.Layout(2, jax.devices()[:1])
-    programs = parallel.compile_step(run_step, layout, FRAMES.max(), in_turn=False, **options)
+    programs = parallel.compile_step(run_step, layout, FRAMES.max(), in_turn=in_turn, block=block)
     # The axes are device, step, fold.
     chunk = {k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()}
     return programs, (chunk, np.ones(2, bool))
@@ -430,16 +430,16 @@ def two_hypers(hyper: dict) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('block', [1, 2])
+@pytest.mark.parametrize(('block', 'in_turn'), [(1, False), (2, False), (2, True)])
 @pytest.mark.parametrize('name', METHODS)
-def test_methods_train_adapters_and_vmapped_runs_share_the_frozen_weights(whisper, name, block):
+def test_methods_train_adapters_and_runs_share_the_frozen_weights(whisper, name, block, in_turn):
     """Two vmapped runs, or a block of two, equal single runs to 1e-5."""
     method, identity = ('speaker_norm', True) if name in ('tap', 'snp') else (name, False)
     run_step, encoder, state, hyper = run_of(
         whisper, method, **{'model.lora': 2, 'train.optimizer': 'adamw'}, **METHODS[name]
     )
     batch = make_batch(whisper, 2 * B if identity else B)
-    programs, arguments = two_runs(run_step, batch, block=block)
+    programs, arguments = two_runs(run_step, batch, block, in_turn)
     hyper_1x2 = two_hypers(hyper)
     shared = SharedArrays(frozen=encoder.frozen)
     trained, metrics = programs.train_chunk(programs.init(hyper_1x2), shared, *arguments, hyper_1x2)

@@ -46,27 +46,16 @@ def make_config(prepared, whisper, **changes):
     return config
 
 
-@pytest.mark.parametrize(('limit', 'tried'), [(100, [2]), (50, [2, 1])])
-def test_a_block_has_as_many_runs_as_fit(prepared, whisper, monkeypatch, limit, tried):
-    """With one fold on eight devices, two runs of a device are a block, or take turns."""
-    config = resolve.resolve_config(
-        make_config(prepared, whisper, **{'sweep.lam': tuple(0.1 * n for n in range(16))})
-    )
+@pytest.mark.parametrize(('lora', 'expected'), [(1, 2), (0, 1)])
+def test_runs_of_adapters_are_blocks(prepared, whisper, monkeypatch, lora, expected):
+    """Of one fold on eight devices, two runs of a device; on a CPU not with whole weights."""
+    keys = {'sweep.lam': tuple(0.1 * n for n in range(16)), 'model.lora': lora, 'model.dim': 1}
+    config = resolve.resolve_config(make_config(prepared, whisper, domain_hidden=1, **keys))
     (program,) = validate.plan_programs(config)
-    blocks = []
-    compile_step = trainer.parallel.compile_step
-
-    def record_block(*arguments, block):
-        blocks.append(block)
-        return compile_step(*arguments, block=block)
-
-    monkeypatch.setattr(trainer.parallel, 'compile_step', record_block)
-    monkeypatch.setattr(trainer.Trainer, '_compile', lambda self, group, built: blocks[-1])
-    monkeypatch.setattr(trainer.memory, 'required_bytes', lambda block, extra: 50 * block)
-    monkeypatch.setattr(trainer.memory, 'memory_limit', lambda devices: limit)
+    monkeypatch.setattr(trainer.Trainer, '_compile', lambda self, group, built: None)
+    monkeypatch.setattr(trainer.memory, 'required_bytes', lambda compiled, extra: extra)
     built = trainer.Trainer(program, task.Task(config, [program]), None, None)
-    assert blocks == tried
-    assert built.group_size == 16
+    assert built._runs_per_block(2) == expected
 
 
 @pytest.mark.slow

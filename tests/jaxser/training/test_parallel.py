@@ -360,19 +360,18 @@ def test_other_hyper_parameters_compile_nothing():
 
 
 @pytest.mark.parametrize(
-    ('slot_DxR', 'most', 'expected'),
+    ('slot_DxR', 'expected'),
     [
-        ([[0, 0, 0, 1, 1, 1]], 6, 3),
-        ([[0, 0, 0, 0, 0, 0]], 6, 6),
-        ([[0, 0, 0, 0, 0, 0]], 4, 3),
-        ([[0, 0, 0, 0], [0, 0, 1, 1]], 4, 2),
-        ([[0, 0, 0, 0], [0, 1, 1, 1]], 4, 1),
-        ([[0]], 4, 1),
+        ([[0, 0, 0, 1, 1, 1]], 3),
+        ([[0, 0, 0, 0, 0, 0]], 6),
+        ([[0, 0, 0, 0], [0, 0, 1, 1]], 2),
+        ([[0, 0, 0, 0], [0, 1, 1, 1]], 1),
+        ([[0]], 1),
     ],
 )
-def test_runs_of_a_block_have_the_same_fold(slot_DxR, most, expected):
+def test_runs_of_a_block_have_the_same_fold(slot_DxR, expected):
     """Blocks have one size on all devices, and divide the runs of a device."""
-    assert parallel.runs_per_block(np.array(slot_DxR), most) == expected
+    assert parallel.runs_per_block(np.array(slot_DxR)) == expected
 
 
 @pytest.mark.parametrize(('in_turn', 'block'), [(True, 1), (False, 1), (True, 3)])
