@@ -199,6 +199,7 @@ def test_an_interrupted_sweep_is_resumed(old):
     assert {row['feature'] for row in now['audit'].pop('shortcuts')} == {'length'}
     assert {'sentence', 'codec', 'level'} <= now['audit'].pop('unmeasured').keys()
     assert now['audit'].pop('withheld')['utterances'] == [0, 0, 0]
+    assert now['audit'].pop('separates_sentences') is False
     # The information by chance is the exact expectation today; it was a mean over 20 shuffles.
     for name, information in now['audit']['tells'].items():
         chance = was['audit']['tells'][name]['chance']
