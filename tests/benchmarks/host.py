@@ -7,7 +7,8 @@ Each size is a stand-in of MSP-Podcast (stand_in.py) with so many utterances of 
 --data, it is the packed corpus in this folder, and the sizes are not used. The stages are measured
 in one process, one after another, and the memory is the largest of that process so far. `audit`
 includes the search for near-duplicates. Then `jaxser.main` runs up to its first step, with an empty
-compilation cache and again with the compiled programs in it.
+compilation cache and again with the compiled programs in it. Its examples have 20 frames, so that
+the host is measured and not the network.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from stand_in import write_stand_in
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = 'configs/tu_dat_msp_podcast.py'
 PACKAGES = ('numpy', 'jax', 'scikit-learn')
+EXAMPLE_FRAMES = 20
 
 
 class Stages:
@@ -92,6 +94,7 @@ def measure_first_step(options, cache: str) -> dict:
             [
                 *(sys.executable, '-m', 'jaxser.main', f'--config={CONFIG}'),
                 *(f'--config.data.dir={options.data}', f'--workdir={workdir}/sweep'),
+                f'--config.data.frames={EXAMPLE_FRAMES}',
                 f'--config.protocol.name={options.protocol}',
                 f'--config.protocol.folds={options.folds}',
             ],

@@ -6,7 +6,7 @@
   python tests/benchmarks/probe.py whisper_ravdess --data data
 
 `small` and `large` are stand-ins of MSP-Podcast (stand_in.py) with the network of
-configs/tu_dat_msp_podcast.py, trained for one epoch. The other two need the corpora, prepared as in
+configs/tu_dat_msp_podcast.py, trained for one epoch on examples of 20 frames. The other two need the corpora, prepared as in
 the header of their configurations with `--states pooled`. Further flags are given to the training,
 e.g. --config.sweep.seed=0, for a third of the runs.
 
@@ -34,6 +34,7 @@ STAND_INS = {
     'small': {'utterances': 2_474, 'speakers': 65},
     'large': {'utterances': 200_000, 'speakers': 1_500},
 }
+TRAINING_FLAGS = ['--config.train.epochs=1', '--config.data.frames=20']  # on a stand-in
 STAND_IN_FLAGS = {
     'small': ['--config.sweep.lam=0,0.3', '--config.sweep.seed=0,1,2,3'],
     'large': ['--config.sweep.lam=0.3,', '--config.sweep.seed=0,'],
@@ -76,7 +77,7 @@ def measure(case: str, data: str, flags: list[str]) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         if case in STAND_INS:
             config = 'tu_dat_msp_podcast'
-            flags = ['--config.train.epochs=1', *STAND_IN_FLAGS[case], *flags]
+            flags = [*TRAINING_FLAGS, *STAND_IN_FLAGS[case], *flags]
             if not data:
                 data = f'{folder}/data'
                 write_stand_in(data, **STAND_INS[case])
