@@ -6,9 +6,9 @@
   python tests/benchmarks/probe.py whisper_ravdess --data data
 
 `small` and `large` are stand-ins of MSP-Podcast (stand_in.py) with the network of
-configs/tu_dat_msp_podcast.py, trained for one epoch on examples of 20 frames. The other two need the corpora, prepared as in
-the header of their configurations with `--states pooled`. Further flags are given to the training,
-e.g. --config.sweep.seed=0, for a third of the runs.
+configs/tu_dat_msp_podcast.py, trained for one epoch on examples of 20 frames. The other two need
+the corpora, prepared as in the header of their configurations with `--states pooled`. Further flags
+are given to the training, e.g. --config.sweep.seed=0, for a third of the runs.
 
 The training and the probe are commands of their own, with nothing in the compilation cache. Their
 processor time depends less on what else runs on the machine. `leakage` has the means over the runs,
