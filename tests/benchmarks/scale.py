@@ -92,18 +92,21 @@ def random_outputs(task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def measure_data(data_dir: str) -> float:
     """Returns the seconds of the stage `data`."""
+    from data_pipelines.protocols import audit
+
     began = time.perf_counter()
-    make_task(data_dir)
+    task = make_task(data_dir)
+    audit.audit_folds(task.utterances, task.protocol_folds, task.protocol)
     return time.perf_counter() - began
 
 
 def measure_features(data_dir: str) -> float:
     """Returns the seconds of the stage `features`."""
-    from jaxser.training.task import load_features
+    from data_pipelines.storage import dataset
 
     task = make_task(data_dir)
     began = time.perf_counter()
-    load_features(task)
+    dataset.read_all_features(task.utterances, task.max_frames)
     return time.perf_counter() - began
 
 
