@@ -7,9 +7,9 @@ says how the limits were set.
 Up to MAX_COMPARED signatures, all pairs of similar lengths are compared. More are hashed: a bit of
 a signature says on which side of a random hyperplane through the origin it lies. Two signatures at
 the angle t differ in a bit with probability t / pi (Charikar, 2002, "Similarity estimation
-techniques from rounding algorithms"). A table puts those signatures together that agree in `bits`
-such bits; only they are compared, and only if their lengths are similar. A pair is missed if it is
-together in none of the `tables`, which are independent:
+techniques from rounding algorithms"). A hash table groups the signatures that agree in `bits` such
+bits. Only signatures of one group are compared, and only if their lengths are similar. A pair is
+missed if it is in one group in none of the `tables`, which are independent:
 
   P(missed) = (1 - (1 - t / pi) ** bits) ** tables
 
@@ -18,9 +18,9 @@ t = arccos(COPY_SIMILARITY). So at least 99.9 % of the pairs at the very limit a
 those with a similarity of 0.97, and 99.999 % of those with 0.98. The number of bits is the one
 with the lowest cost, by a sample of the signatures.
 
-Before a pair is compared, its sketches are, which are SKETCH_BITS of its bits: 1.7e-4 of the pairs
-at the limit differ in too many, and 5e-6 of those with a similarity of 0.97. Every pair that is
-returned has been compared, so none is wrong.
+A sketch is SKETCH_BITS of the bits of a signature. Before two signatures are compared, their
+sketches are: 1.7e-4 of the pairs at the limit differ in too many bits and are missed, and 5e-6 of
+those with a similarity of 0.97. Every pair that is returned has been compared, so none is wrong.
 """
 
 import math
@@ -41,24 +41,24 @@ BLOCK_RATIO = 8
 
 MAX_MISSED = 1e-3  # of pairs at the limit
 MAX_ANGLE_SHARE = math.acos(COPY_SIMILARITY) / math.pi
-NUM_BITS = range(18, 33)  # of a table; fewer put too many together, or are too few for a sketch
+NUM_BITS = range(18, 33)  # of a table; with fewer, groups are too large, or a sketch lacks bits
 KEY_BITS = 32
 SKETCH_WORDS = 8  # of 64 bits
 SKETCH_BITS = 64 * SKETCH_WORDS
-# In how many bits the sketches of a pair may differ, in so many words from the first.
+# By the number of words that are compared: in how many bits the sketches of a pair may differ.
 SKETCH_LIMITS = {2: 26, 4: 42, 8: 72}
 FIRST_WORDS = 2
-MIN_NORM = 0.9  # a signature of a smaller norm is no near duplicate of any
+MIN_NORM = 0.9  # a signature of a smaller norm has no near duplicates
 
 SAMPLE_SIZE = 2_048  # signatures by which the number of bits is chosen
 HASH_CHUNK = 8_192  # signatures
 PAIR_CHUNK = 2**21
 VERIFY_CHUNK = 2**14  # pairs
 
-# Nanoseconds on two cores: what the number of bits is chosen by.
+# Costs in nanoseconds on two cores, by which the number of bits is chosen.
 BIT_COST = 10.0  # of a signature
 SORT_COST = 300.0  # of a signature in a table
-CANDIDATE_COST = 50.0  # of a pair that a table puts together
+CANDIDATE_COST = 50.0  # of a pair in one group of a table
 COMPARE_COST = 60.0  # of a pair of similar lengths, where blocks of all are compared
 
 ROW_MASK = np.uint64(2**32 - 1)  # of a sorted key: above are the bits, below is the row
@@ -93,14 +93,14 @@ def find_near_duplicates(signature_NxS: np.ndarray) -> np.ndarray:
 
 
 def are_near_duplicates(signature_NxS: np.ndarray, pairs_Px2: np.ndarray) -> np.ndarray:
-    """Returns of each pair of rows whether their signatures are of one recording."""
+    """Returns mask_P of the pairs of rows whose signatures are of one recording."""
     length_Px2 = _log_lengths(signature_NxS)[pairs_Px2]
     is_close_P = np.abs(length_Px2[:, 0] - length_Px2[:, 1]) <= MAX_LOG_LENGTH_DIFFERENCE
     return is_close_P & are_similar(signature_NxS[:, 1:], pairs_Px2)
 
 
 def are_similar(grid_NxS: np.ndarray, pairs_Px2: np.ndarray) -> np.ndarray:
-    """Returns of each pair of rows whether their inner product is at least COPY_SIMILARITY."""
+    """Returns mask_P of the pairs of rows with an inner product of at least COPY_SIMILARITY."""
     is_similar_P = np.zeros(len(pairs_Px2), bool)
     for start in range(0, len(pairs_Px2), VERIFY_CHUNK):
         first_C, second_C = pairs_Px2[start : start + VERIFY_CHUNK].T
@@ -152,7 +152,7 @@ def _compare_all(grid_NxS: np.ndarray, length_N: np.ndarray) -> np.ndarray:
 
 
 def _rank_among_equal(value_P: np.ndarray) -> np.ndarray:
-    """Returns, of each value, how many equal ones are before it."""
+    """Returns rank_P: how many equal values precede each value."""
     order = np.argsort(value_P, kind='stable')
     sorted_P = value_P[order]
     rank_P = np.empty(len(order), int)
@@ -172,7 +172,7 @@ def _choose_hashing(
     is_close_KxK = np.abs(length_N[sample] - length_N[sample, None]) <= MAX_LOG_LENGTH_DIFFERENCE
     cosine_P = (grid_KxS @ grid_KxS.T)[np.triu(is_close_KxK, 1)]
     compare_cost = (count / size) ** 2 * len(cosine_P) * COMPARE_COST
-    # How often a table puts copies together does not depend on its bits: MAX_COPIES limits it.
+    # Copies cost the same with any number of bits: MAX_COPIES limits how many are compared.
     cosine_P = cosine_P[cosine_P < COPY_SIMILARITY]
     counts, edges = np.histogram(cosine_P, 1_000, (-1, 1))
     agreement = 1 - np.arccos((edges[1:] + edges[:-1]) / 2) / np.pi
@@ -195,30 +195,30 @@ def _num_tables(bits: int) -> int:
 def _compare_hashed(
     grid_NxS: np.ndarray, rows: np.ndarray, length_N: np.ndarray, hashing: Hashing
 ) -> np.ndarray:
-    """Returns near_Px2 of `rows`, in the order of their lengths, that a table puts together.
+    """Returns near_Px2 of the near duplicates that are in one group of a table.
 
-    The numbers in the pairs are positions among `rows`.
+    `rows` are in the order of their lengths. The numbers in the pairs are positions among them.
     """
     key_LxN, sketch_WxN = _hash(grid_NxS, rows, hashing)
     stop_N = np.searchsorted(length_N, length_N + MAX_LOG_LENGTH_DIFFERENCE, 'right')
     last_N = (stop_N - 1).astype(np.uint64)
     first_N = np.searchsorted(length_N, length_N - MAX_LOG_LENGTH_DIFFERENCE).astype(np.uint64)
-    found = _FoundPairs(grid_NxS, rows)
+    pairs = _FoundPairs(grid_NxS, rows)
     positions = np.arange(len(rows))
     for key_N in key_LxN:
         table = _Table(key_N, first_N, last_N, sketch_WxN)
-        # With its next MAX_COPIES; one that has so many already with its next, so that groups
-        # of copies stay connected.
-        is_full_N = found.count_N[table.row_N] >= MAX_COPIES
+        # Each with the next MAX_COPIES of its group. One that already has so many pairs only with
+        # the next one, so that groups of copies stay connected.
+        is_full_N = pairs.count_N[table.row_N] >= MAX_COPIES
         reach_N = np.where(is_full_N, 1, MAX_COPIES)
         end_N = np.minimum(table.end_N, positions + 1 + reach_N)
-        found.add(table.candidates(positions, positions + 1, end_N))
-        # One that still has fewer with all others.
-        rest = np.flatnonzero(found.count_N[table.row_N] < MAX_COPIES)
-        found.add(table.candidates(rest, rest + 1 + MAX_COPIES, table.end_N[rest]))
+        pairs.add(table.candidates(positions, positions + 1, end_N))
+        # Those that still have fewer pairs with all others of their group.
+        rest = np.flatnonzero(pairs.count_N[table.row_N] < MAX_COPIES)
+        pairs.add(table.candidates(rest, rest + 1 + MAX_COPIES, table.end_N[rest]))
         if len(rest) < len(rows):
-            found.add(table.candidates(rest, table.find_start(rest), rest))
-    return np.stack(np.divmod(found.code_P, len(rows)), axis=1)
+            pairs.add(table.candidates(rest, table.find_start(rest), rest))
+    return np.stack(np.divmod(pairs.code_P, len(rows)), axis=1)
 
 
 class _FoundPairs:
@@ -231,23 +231,24 @@ class _FoundPairs:
         self.count_N = np.zeros(len(rows), int)  # pairs of each
 
     def add(self, candidates: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Adds those of the candidates, batches of pairs, that are near duplicates."""
-        codes = [np.zeros(0, int)]
+        """Adds those of the candidates, batches of different pairs, that are near duplicates."""
+        codes = [self.code_P]
         for first_P, second_P in candidates:
-            smaller_P = np.minimum(first_P, second_P)
-            codes.append(smaller_P * len(self._rows) + np.maximum(first_P, second_P))
-        # Sorted here: np.unique, which hashes, takes 70 times as long on such numbers.
-        code_P = np.sort(np.concatenate(codes))
-        place_P = np.searchsorted(self.code_P, code_P)
-        is_new_P = np.append(self.code_P, -1)[place_P] != code_P
-        is_new_P[1:] &= code_P[1:] != code_P[:-1]
-        code_P = code_P[is_new_P]
-        first_P, second_P = np.divmod(code_P, len(self._rows))
-        pairs_Px2 = np.stack([self._rows[first_P], self._rows[second_P]], axis=1)
-        is_near_P = are_similar(self._grid_NxS, pairs_Px2)
-        self.code_P = np.sort(np.concatenate([self.code_P, code_P[is_near_P]]))
-        for rows in (first_P[is_near_P], second_P[is_near_P]):
-            self.count_N += np.bincount(rows, minlength=len(self._rows))
+            codes.append(self._verify(first_P, second_P))
+        self.code_P = np.sort(np.concatenate(codes))
+        for code_P in codes[1:]:
+            for position_P in np.divmod(code_P, len(self._rows)):
+                self.count_N += np.bincount(position_P, minlength=len(self._rows))
+
+    def _verify(self, first_P: np.ndarray, second_P: np.ndarray) -> np.ndarray:
+        """Returns the codes of those pairs that are near duplicates and are not yet found."""
+        smaller_P = np.minimum(first_P, second_P)
+        code_P = np.sort(smaller_P * len(self._rows) + np.maximum(first_P, second_P))
+        start_P = np.searchsorted(self.code_P, code_P)
+        end_P = np.searchsorted(self.code_P, code_P, 'right')
+        code_P = code_P[start_P == end_P]  # those that are not yet found
+        pairs_Px2 = self._rows[np.stack(np.divmod(code_P, len(self._rows)), axis=1)]
+        return code_P[are_similar(self._grid_NxS, pairs_Px2)]
 
 
 class _Table:
@@ -278,7 +279,7 @@ class _Table:
     def candidates(
         self, position_Q: np.ndarray, start_Q: np.ndarray, end_Q: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the pairs of rows, of each position with those from its start to its end.
+        """Yields batches of pairs of rows: each position with those from its start to its end.
 
         Pairs whose sketches differ too much are left out.
         """
@@ -318,7 +319,7 @@ class _Table:
 def _count_different(
     sketch_WxN: np.ndarray, first_P: np.ndarray, second_P: np.ndarray
 ) -> np.ndarray:
-    """Returns different_P, in how many bits the sketches of each pair differ."""
+    """Returns different_P: in how many bits the sketches of each pair differ."""
     different_P = np.zeros(len(first_P), np.uint16)
     for sketch_N in sketch_WxN:
         different_P += np.bitwise_count(sketch_N[first_P] ^ sketch_N[second_P])
@@ -344,7 +345,8 @@ def _hash(
         key_CxLx4 = np.zeros((*packed_CxLxY.shape[:2], 4), np.uint8)
         key_CxLx4[:, :, : packed_CxLxY.shape[2]] = packed_CxLxY
         key_LxN[:, part] = key_CxLx4.view(np.uint32)[:, :, 0].T
-        # A signature of zeros would be together with all others of zeros, to no purpose.
-        no_norm = start + np.flatnonzero(np.einsum('CS,CS->C', grid_CxS, grid_CxS) < MIN_NORM**2)
+        # Signatures of zeros (or NaN) have no near duplicates, and would all be in one group.
+        has_norm_C = np.einsum('CS,CS->C', grid_CxS, grid_CxS) >= MIN_NORM**2
+        no_norm = start + np.flatnonzero(~has_norm_C)
         key_LxN[:, no_norm] = no_norm
     return key_LxN, sketch_WxN
