@@ -115,13 +115,25 @@ def read_features(
         stream = io.BufferedReader(member, BUFFER_BYTES)
         row = 0
         for start, offset, rows in zip(start_N[first_G], offset_N[first_G], rows_G):
-            stream.read(int(offset - row) * row_bytes)
+            _skip(stream, int(offset - row) * row_bytes)
             count = stream.readinto(mel_RxM[start : start + rows])
             if count != rows * row_bytes:
                 raise EOFError('it lacks features')
             row = offset + rows
         while stream.read(BUFFER_BYTES):  # the checksum is compared at the end
             pass
+
+
+def _skip(stream: IO[bytes], size: int) -> None:
+    """Reads so many bytes and forgets them.
+
+    Unlike `seek`, this keeps the checksum of an .npz, and never has more than BUFFER_BYTES.
+    """
+    while size > 0:
+        skipped = len(stream.read(min(size, BUFFER_BYTES)))
+        if not skipped:
+            raise EOFError('it lacks features')
+        size -= skipped
 
 
 def _read_feature_header(member: IO[bytes], bands: int) -> int:
