@@ -185,11 +185,11 @@ def describe_shortages(
     for count in numbers:
         if not available or min(available) >= count:
             continue
-        counts = f'{min(available)} to {max(available)}'
+        number = f'{min(available)} to {max(available)}'
         if min(available) == max(available):
-            counts = f'{min(available)}'
+            number = f'{min(available)}'
         sentences.append(
-            f'enrol={count}: the tested speakers have {counts} utterances that can be enrolled. Of '
+            f'enrol={count}: the tested speakers have {number} utterances that can be enrolled. Of '
             'a speaker with fewer, all are enrolled.'
         )
     return sentences

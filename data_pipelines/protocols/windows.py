@@ -64,7 +64,9 @@ def _segments_by_name(names: list[str], known: dict) -> dict[int, tuple[str, flo
         except ValueError:
             continue
         files.add(file)
-    for row, name in enumerate(names if files else ()):
+    if not files:
+        return segments
+    for row, name in enumerate(names):
         if name in files and row not in known:
             segments[row] = (name, 0.0, math.inf)
     return segments

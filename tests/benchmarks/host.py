@@ -67,17 +67,17 @@ def measure_stages(options) -> dict:
     utterances = stages.run('read', dataset.read_utterances, data)
     selected = stages.run('labels', split.select_from, config, utterances)
     del utterances
-    made = stages.run('split', split.divide, config, *selected)
+    divided = stages.run('split', split.divide, config, *selected)
     del selected
     arguments = (config.data.normalise, config.train.balanced)
-    table = stages.run('table', ExampleTable, made.utterances, made.folds, *arguments)
+    table = stages.run('table', ExampleTable, divided.utterances, divided.folds, *arguments)
     protocol = Protocol(**config.protocol)
-    stages.run('audit', audit.inspect_folds, made.utterances, made.folds, protocol)
-    stages.run('features', dataset.read_all_features, made.utterances)
+    stages.run('audit', audit.inspect_folds, divided.utterances, divided.folds, protocol)
+    stages.run('features', dataset.read_all_features, divided.utterances)
     return {
-        'utterances': len(made.utterances),
+        'utterances': len(divided.utterances),
         'speakers': len(table.domains['speaker']),
-        'folds': len(made.folds),
+        'folds': len(divided.folds),
         'seconds': stages.seconds,
         'peak_GiB': stages.peak_gib,
     }
