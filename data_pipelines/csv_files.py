@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 Error = csv.Error  # what a strict reader raises
 
@@ -146,16 +145,11 @@ def read_rows(text: str) -> csv.DictReader:
 
 
 class BlockReader:
-    """Reads the rows of a CSV file in blocks, by column: faster than a dictionary for each row.
-
-    Attributes:
-      columns: the names of the columns; [] if the file is empty.
-    """
+    """Reads the rows of a CSV file in blocks, by column: faster than a dictionary for each row."""
 
     def __init__(self, lines: Iterable[str]):
         """`lines` are those of the file, with the ends that they have there."""
         self._reader = csv.reader(lines)
-        self.columns = next(self._reader, [])
 
     @property
     def line_num(self) -> int:
@@ -164,19 +158,19 @@ class BlockReader:
 
     def __iter__(self) -> Iterator[dict[str, Sequence[str]]]:
         """Yields {column: cells} of up to BLOCK_ROWS rows; Error if a row is too short or long."""
-        width = len(self.columns)
+        columns = next(self._reader, [])
         rows = []
         for row in self._reader:
-            if len(row) != width:
-                if not row:  # an empty line
-                    continue
+            if not row:  # an empty line
+                continue
+            if len(row) != len(columns):
                 raise Error('it has too many or too few fields')
             rows.append(row)
             if len(rows) == BLOCK_ROWS:
-                yield dict(zip(self.columns, zip(*rows)))
+                yield dict(zip(columns, zip(*rows)))
                 rows = []
         if rows:
-            yield dict(zip(self.columns, zip(*rows)))
+            yield dict(zip(columns, zip(*rows)))
 
 
 def format_row(values: Iterable) -> str:
@@ -186,17 +180,22 @@ def format_row(values: Iterable) -> str:
 
 def format_lines(rows: Iterable[Iterable]) -> str:
     """Returns the lines of many rows of CSV, each with a newline at its end."""
-    lines: list[str] = []
+    collector = _LineCollector()
     # All versions of Python quote a field with a character of the terminator. With a newline alone
     # as the terminator, some leave a carriage return unquoted: a reader would end the row there.
-    csv.writer(_Lines(lines.append), lineterminator='\r\n').writerows(rows)
-    return ''.join([line.removesuffix('\r\n') + '\n' for line in lines])
+    csv.writer(collector, lineterminator='\r\n').writerows(rows)
+    return ''.join(collector.lines)
 
 
-class _Lines(NamedTuple):
-    """What a CSV writer takes for a file."""
+class _LineCollector:
+    """Collects the lines that a CSV writer writes, each with a newline alone at its end."""
 
-    write: Callable[[str], object]
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Adds a line; called by the CSV writer."""
+        self.lines.append(line.removesuffix('\r\n') + '\n')
 
 
 def format_rows(rows: Iterable[Mapping], columns: Iterable[str] = ()) -> str:

@@ -1,6 +1,6 @@
 """Makes a Parquet file of predictions.csv: half of its size, with types, and read by columns.
 
-It is for other programs, such as pandas.read_parquet. This one reads predictions.csv.
+It is for other programs, such as pandas.read_parquet. jaxser itself reads predictions.csv.
 """
 
 import importlib.util
@@ -8,9 +8,9 @@ import io
 
 from data_pipelines import csv_files
 
-MIN_CSV_BYTES = 100 * 10**6  # of predictions.csv, above which there is a Parquet file
-ROW_GROUP_BYTES = 64 * 2**20  # of predictions.csv, that become one group of rows
-WORDS = ('run', 'utterance', 'speaker', 'truth')  # columns of text; all others are numbers
+MIN_CSV_BYTES = 100 * 10**6  # a larger predictions.csv has a Parquet file beside it
+ROW_GROUP_BYTES = 64 * 2**20  # bytes of predictions.csv in one row group
+TEXT_COLUMNS = ('run', 'utterance', 'speaker', 'truth')  # all others are numbers
 
 
 def is_available() -> bool:
@@ -24,9 +24,10 @@ def csv_to_parquet(content: bytes) -> bytes:
     from pyarrow import csv
     from pyarrow import parquet as arrow_parquet
 
-    names = csv_files.BlockReader([content[: content.index(b'\n')].decode()]).columns
+    header, _, _ = content.partition(b'\n')
+    names = csv_files.read_rows(header.decode()).fieldnames
     types = dict.fromkeys(names, pyarrow.float64()) | {'fold': pyarrow.int32()}
-    types |= dict.fromkeys(WORDS, pyarrow.string())
+    types |= dict.fromkeys(TEXT_COLUMNS, pyarrow.string())
     convert = csv.ConvertOptions(column_types=types, null_values=[''], strings_can_be_null=False)
     reader = csv.open_csv(
         io.BytesIO(content),

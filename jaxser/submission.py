@@ -122,11 +122,12 @@ def predictions_csv(analysis: SweepAnalysis, runs: Sequence[dict]) -> str:
         seed_by_run[run_label(run, analysis.varying_keys), run['fold']] = run['seed']
     rows = []
     for block in open_predictions(analysis.path):
-        cells = zip(*(block[name] for name in columns if name != 'seed'))
-        for run, fold, row in zip(block['run'], block['fold'], cells):
-            seed = seed_by_run.get((run, int(fold)))
+        run_keys = zip(block['run'], map(int, block['fold']))
+        seeds = [seed_by_run.get(key) for key in run_keys]  # None of other runs
+        cells = block | {'seed': seeds}
+        for seed, *row in zip(seeds, *(cells[name] for name in columns)):
             if seed is not None:
-                rows.append((*row[:2], seed, *row[2:]))
+                rows.append(row)
     return csv_files.format_lines([columns, *rows])
 
 

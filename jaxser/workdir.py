@@ -325,9 +325,10 @@ class Workdir:
         return outcome
 
     def save_outcome(self, group: int, outcome: dict, predictions: Iterable[str]) -> None:
-        """Writes the outcome of a group and its predictions.csv, of which it gets the parts.
+        """Writes the outcome of a group and its predictions.csv.
 
-        The outcome comes last: its presence means that the group is finished.
+        `predictions` are the parts of predictions.csv. They are written one after the other. The
+        outcome comes last: its presence means that the group is finished.
         """
         if distributed.is_main_process():
             parts = map(str.encode, predictions)
@@ -345,14 +346,14 @@ class Workdir:
             )
 
     def load_audit(self, task) -> dict | None:
-        """Returns the audit in config.json; None unless it is of this split, data and version."""
+        """Returns the audit in config.json; None if it is of other data or another version."""
         description = self._read_json('config.json', workdir_files.CONFIG)
         if not description:
             return None
-        was = [description.get(key) for key in ('split_sha256', 'data', 'git_commit')]
-        is_now = [task.split_sha256, task.data.fingerprints, git_commit()]
+        stored = [description.get(key) for key in ('split_sha256', 'data', 'git_commit')]
+        current = [task.split_sha256, task.data.fingerprints, git_commit()]
         version = (description.get('versions') or {}).get('jaxser')
-        if was != is_now or version != package_version('jaxser'):
+        if stored != current or version != package_version('jaxser'):
             return None
         return description.get('audit')
 
@@ -400,7 +401,8 @@ class Workdir:
             if content and not header:
                 header = content[: content.index(b'\n') + 1]
                 yield header
-            yield memoryview(content)[len(header) if content.startswith(header) else 0 :]
+            start = len(header) if content.startswith(header) else 0
+            yield memoryview(content)[start:]  # not a copy
 
     def _write_parquet(self) -> None:
         """Writes predictions.parquet if predictions.csv is large, and else removes an older one."""

@@ -7,7 +7,7 @@ command are calibrated on dev. Ratings are from -1 to 1.
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def read_blocks(file, runs: list[dict]) -> Iterator[Block]:
     labels_by_older = older_labels([run['hyper'] for run in runs])
     remedy = _repair_advice(file.parent)
     with WorkdirFiles(file.parent).open_text(file.name, remedy) as lines:
-        for block in _checked_blocks(csv_files.BlockReader(lines), file):
+        for block in _checked_blocks(lines, file):
             if labels_by_older:
                 block = block | {'run': _current_labels(block, labels_by_older, file, remedy)}
             yield block
@@ -98,8 +98,12 @@ def _repair_advice(workdir) -> str:
     )
 
 
-def _checked_blocks(reader: csv_files.BlockReader, file) -> Iterator[dict[str, Sequence[str]]]:
-    """Yields the blocks of a CSV reader; UserError for a row that lacks a column or has another."""
+def _checked_blocks(lines: TextIO, file) -> Iterator[dict[str, Sequence[str]]]:
+    """Yields the blocks of predictions.csv; UserError for a row that lacks a column or has another.
+
+    UnicodeDecodeError if a line is not UTF-8.
+    """
+    reader = csv_files.BlockReader(lines)
     try:
         for block in reader:
             missing = [name for name in COLUMNS if name not in block]
@@ -108,6 +112,8 @@ def _checked_blocks(reader: csv_files.BlockReader, file) -> Iterator[dict[str, S
             for fold in set(block['fold']):
                 int(fold)
             yield block
+    except UnicodeDecodeError:
+        raise
     except (csv_files.Error, ValueError) as error:
         place = f'{file}, line {reader.line_num},'
         raise damaged(place, str(error), _repair_advice(file.parent)) from None

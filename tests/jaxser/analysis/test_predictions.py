@@ -169,3 +169,11 @@ def test_predictions_that_are_not_utf8_are_refused(tmp_path):
     file.write_bytes(HEADER.encode() + b'lam=0,1,\xff,s,A,0.3,0.7\n')
     with pytest.raises(UserError, match=r'predictions\.csv is damaged: it is not UTF-8'):
         list(read_blocks(file, []))
+
+
+def test_a_file_of_zeros_is_refused(tmp_path):
+    """As a crash of the machine leaves it; its only line is longer than csv reads."""
+    file = tmp_path / 'predictions.csv'
+    file.write_bytes(bytes(200_000))
+    with pytest.raises(UserError, match=r'predictions\.csv, line 1, is damaged: field larger'):
+        list(read_blocks(file, []))
