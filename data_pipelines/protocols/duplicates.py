@@ -84,10 +84,10 @@ def drop_copies(utterances: Utterances, protocol: Protocol) -> tuple[Utterances,
 def _keep_one(
     utterances: Utterances, recordings: Recordings, first_K: np.ndarray, rank_K: np.ndarray
 ) -> np.ndarray:
-    """Returns kept_K, of each recording the one that is kept in its place: itself, or a near one.
+    """Returns kept_K: for each recording the one that is kept in its place, itself or a near one.
 
-    `first_K` has a row of each, and those with a lower rank are kept. Where recordings have so many
-    copies that not all pairs are found at once, the search is repeated on what is kept.
+    `first_K` has a row of each, and of two the one with the lower rank is kept. If a recording has
+    so many copies that not all pairs are found at once, the kept recordings are searched again.
     """
     kept_K = np.arange(recordings.count)
     near_Px2 = recordings.near_Px2
@@ -156,7 +156,10 @@ def _all_pairs(value_N: np.ndarray, count_N: np.ndarray, start_N: np.ndarray) ->
 
 
 def _csv_rows(utterances: Utterances, pairs_Px2: np.ndarray, pairs: list[dict]) -> list[dict]:
-    """Returns what the CSV says of pairs of a recording and its copy, which `pairs` describes."""
+    """Returns the rows of the CSV for pairs of a recording and its copy.
+
+    `pairs` are the descriptions of the pairs of rows.
+    """
     speakers = utterances.text['speaker'][pairs_Px2].tolist()
     emotions = utterances.text['emotion'][pairs_Px2].tolist()
     rows = []

@@ -100,9 +100,10 @@ def parts_of_values(fold: Fold, index_N: np.ndarray, count: int) -> np.ndarray:
 
 
 def cross_masks(parts_Px2: np.ndarray, part: str, other: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns masks of the pairs of which the first is in `part` and the second in `other`.
+    """Returns two masks of pairs that are in both parts.
 
-    And, second, of those that are so in reverse.
+    The first is of pairs whose first value is in `part` and whose second is in `other`; the second
+    is of pairs in the reverse order.
     """
     is_in_part_Px2 = (parts_Px2 & PART_BITS[part]) > 0
     is_in_other_Px2 = (parts_Px2 & PART_BITS[other]) > 0
@@ -111,7 +112,7 @@ def cross_masks(parts_Px2: np.ndarray, part: str, other: str) -> tuple[np.ndarra
 
 
 def leak_table(part_pairs: list[tuple[str, str]]) -> np.ndarray:
-    """Returns for two values' PART_BITS whether they are in two parts of `part_pairs`."""
+    """Returns is_leak_AxB: whether values with these PART_BITS are in two parts of `part_pairs`."""
     parts = np.arange(1 << len(PART_BITS))
     is_leak_AxB = np.zeros((len(parts), len(parts)), bool)
     for part, other in part_pairs:

@@ -74,6 +74,7 @@ def _entry_shares(
     entry_R = _entries(speaker_R, emotion_R, draw_2xN[:, recordings])
     is_shared_R = _shared_recordings(utterances, rows, other_rows, recording_N)[recordings]
 
+    # Lists, because reading single elements of arrays takes longer.
     entry_of_row = [np.inf] * len(rows)
     speaker_left = np.bincount(speaker_of_row).tolist()  # rows that are not chosen yet
     emotion_left = np.bincount(emotion_of_row).tolist()
@@ -149,7 +150,7 @@ def _entries(speaker_R: np.ndarray, emotion_R: np.ndarray, draw_2xR: np.ndarray)
 
 
 def _ranks(group_R: np.ndarray, value_R: np.ndarray) -> np.ndarray:
-    """Returns the place of each value among those of its group, from 0; the lowest come first."""
+    """Returns the rank of each value in its group, from 0 for the lowest."""
     in_order = np.lexsort((value_R, group_R))
     count_G = np.bincount(group_R)
     start_G = np.cumsum(count_G) - count_G

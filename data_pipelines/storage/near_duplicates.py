@@ -1,10 +1,10 @@
 """Stores the near duplicates of a large data set with it, so that they are searched once.
 
-`prepare` writes them beside the shards, and `pack` into the .npz. What is stored does not know rows
-but signatures, by a digest of each: all that were searched, and the pairs. So it serves any
-selection of the utterances, and what was stored for other signatures, or with other limits, is
-never used. Small data sets, which are compared in a second, and those with very many copies store
-nothing; nor do earlier versions. Then the search is made again.
+`prepare` writes them beside the shards, and `pack` into the .npz. The file has no rows, but the
+digests of all signatures that were searched, and the pairs of digests. So it serves any selection
+of the utterances, and is never used for other signatures or with other limits. Nothing is stored
+for small data sets, which are searched in a second, and for those with very many copies. Data sets
+of earlier versions have no file either. Then the search is made again.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ DIGEST_BYTES = 8
 
 
 class NearDuplicates(NamedTuple):
-    """The near duplicates among signatures, which are known by their digests."""
+    """The near duplicates among signatures, which are identified by their digests."""
 
     digest_N: np.ndarray  # of all signatures, uint64, sorted
     pair_Px2: np.ndarray  # digests
@@ -46,15 +46,15 @@ _last_search = NearDuplicates(np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64
 
 
 def find_stored_duplicates(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
-    """Returns near_Px2 of `find_near_duplicates`, for the signatures of some rows.
+    """Returns near_Px2 of `find_near_duplicates`, for the signatures of these rows.
 
-    The numbers in the pairs are positions among the rows.
+    Many are searched only if nothing is stored. The numbers in the pairs are positions among `rows`.
     """
     return _find(utterances.signature_NxS[rows], utterances.files)
 
 
 def _find(signature_NxS: np.ndarray, files: list[str]) -> np.ndarray:
-    """Returns near_Px2: what is known of the signatures, from data in `files`, or a new search."""
+    """Returns near_Px2 from the last search, else as stored with `files`, else of a new search."""
     global _last_search
     if len(signature_NxS) <= MAX_COMPARED:
         return find_near_duplicates(signature_NxS)
@@ -130,9 +130,9 @@ def _read(files: list[str]) -> NearDuplicates | None:
 def _select(
     known: NearDuplicates | None, digest_N: np.ndarray, signature_NxS: np.ndarray
 ) -> np.ndarray | None:
-    """Returns the known pairs of some signatures; None if not all of these have been searched.
+    """Returns near_Px2 of the signatures from known pairs; None if `known` lacks a signature.
 
-    Each pair is compared again.
+    Each pair is compared again. None also if equal signatures would give too many pairs.
     """
     if known is None or not _are_among(digest_N, known.digest_N):
         return None

@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from stand_in import signatures, text_columns
@@ -88,8 +89,8 @@ def peak_kib() -> int:
 
 
 def measure_kind(kind: str, sizes: list[int]) -> dict:
-    """Returns what `measure_search` says of each size, and the exponents."""
-    found = {}
+    """Returns the measurements of `measure_search` for each size, and the exponents."""
+    measured = {}
     for size in sizes:
         if kind in ('cluster', 'zeros') and size > MAX_SPECIAL:
             continue
@@ -98,13 +99,13 @@ def measure_kind(kind: str, sizes: list[int]) -> dict:
             np.save(file, make_signatures(kind, size))
             command = [sys.executable, __file__, '--search', str(file)]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found[size] = json.loads(output)
-        print(f'{kind} {size}: {found[size]}', file=sys.stderr, flush=True)
-    result: dict = {'sizes': found}
+        measured[size] = json.loads(output)
+        print(f'{kind} {size}: {measured[size]}', file=sys.stderr, flush=True)
+    result: dict = {'sizes': measured}
     for key in ('seconds', 'processor_seconds'):
-        measured = [found[size][key] for size in found]
-        if len(measured) > 1:
-            result[f'exponent_{key}'] = exponents(list(found), measured)
+        values = [measured[size][key] for size in measured]
+        if len(values) > 1:
+            result[f'exponent_{key}'] = exponents(list(measured), values)
     return result
 
 
@@ -133,9 +134,8 @@ def measure_recall(signature_NxS: np.ndarray) -> dict:
     both_NxS = np.concatenate([signature_NxS, copy_NxS])
     pairs = {}
     for search, limit in (('all', len(both_NxS)), ('hashed', 0)):
-        signature_search.MAX_COMPARED = limit
-        signature_search.COMPARE_COST = np.inf
-        near_Px2 = signature_search.find_near_duplicates(both_NxS)
+        with mock.patch.multiple(signature_search, MAX_COMPARED=limit, COMPARE_COST=np.inf):
+            near_Px2 = signature_search.find_near_duplicates(both_NxS)
         pairs[search] = set(map(tuple, near_Px2.tolist()))
     missed = pairs['all'] - pairs['hashed']
     return {
@@ -200,8 +200,8 @@ def measure_copies(count: int, num_folds: int) -> dict:
         seconds[function.__name__] = round(time.perf_counter() - start, 2)
         return result
 
-    found = timed(recordings.find_recordings, utterances, rows)
-    timed(recordings.shared_recordings, utterances, folds, pairs, found)
+    all_recordings = timed(recordings.find_recordings, utterances, rows)
+    timed(recordings.shared_recordings, utterances, folds, pairs, all_recordings)
     listed = timed(duplicates.list_duplicates, utterances, folds, pairs, rows)
     _, dropped = timed(duplicates.drop_copies, utterances, Protocol())
     counts = {'utterances': count, 'folds': num_folds}
