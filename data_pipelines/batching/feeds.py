@@ -13,11 +13,11 @@ from data_pipelines.storage import shards
 
 
 class BatchShare(NamedTuple):
-    """The examples of each batch that a process reads: the parts start to stop, of count equal."""
+    """The share of each batch that a process reads, as a range of equal parts."""
 
-    start: int = 0
-    stop: int = 1
-    count: int = 1
+    start: int = 0  # the first part
+    stop: int = 1  # after the last one
+    count: int = 1  # of the parts of a batch
 
     def take(self, array: np.ndarray, axis: int) -> np.ndarray:
         """Returns the share of an array along the axis of the examples."""
@@ -30,9 +30,13 @@ class BatchShare(NamedTuple):
         """Returns the share of the arrays that have an axis of examples, and the others whole."""
         shares = {}
         for name, array in batch.items():
-            has_examples = name.rpartition('_')[2].startswith('B')
-            shares[name] = self.take(array, axis) if has_examples else array
+            shares[name] = self.take(array, axis) if has_examples(name) else array
         return shares
+
+
+def has_examples(name: str) -> bool:
+    """Returns whether an array of a batch has an axis of examples, as its name says."""
+    return name.rpartition('_')[2].startswith('B')
 
 
 WHOLE_BATCH = BatchShare()
@@ -59,7 +63,7 @@ def streaming_feed(
 ) -> Iterator[tuple[Item, dict[str, np.ndarray]]]:
     """Yields each item with the share of its batch and its features.
 
-    They are read ahead from the shards; those of other shares are not read.
+    Features are read ahead from the shards; those of other shares are not read.
     """
     requested: collections.deque[Item] = collections.deque()
 

@@ -57,25 +57,25 @@ def write_with_beam(
     Returns their folder and the outcomes: for each utterance its `schema.audio_summary`, or the
     reason why it was rejected.
     """
-    given_folder, folder = folder, folder.absolute()
-    utterances_file = folder / 'utterances.json'
-    outcomes_file = folder / 'outcomes.json'
+    absolute_folder = folder.absolute()  # workers may have another working folder
+    utterances_file = absolute_folder / 'utterances.json'
+    outcomes_file = absolute_folder / 'outcomes.json'
     write_utterances(utterances, utterances_file)
     examples = ExampleTransform(utterances_file, outcomes_file, spec)
     try:
-        shards = builder.write_shards(corpus, spec, examples, folder, options)
+        shards = builder.write_shards(corpus, spec, examples, absolute_folder, options)
     except Exception as error:
         # The cause may only be that no utterance was accepted.
         if outcomes_file.exists():
             builder.check_any_accepted(utterances, json.loads(outcomes_file.read_text()))
         check_program_found(error)
         raise
-    shards = given_folder / shards.relative_to(folder)
+    shards = folder / shards.relative_to(absolute_folder)
     return shards, json.loads(outcomes_file.read_text())
 
 
 def check_program_found(error: Exception) -> None:
-    """UserError if Beam could not download the program of a runner."""
+    """Raises UserError if Beam could not download the program of a runner."""
     if 'Unable to fetch remote' in str(error):
         raise UserError(
             f'{error}. Beam downloads a program for this runner. Without internet, name the '

@@ -75,14 +75,16 @@ def _read_description(folder: Path) -> Description:
         missing = {FEATURES_KEY, *ALL_COLUMNS} - LATER_COLUMNS - columns
         if missing or not description.count:
             raise ValueError('not written by data_pipelines.prepare')
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         files = f'{folder}/{INFO_FILE} or {FEATURES_FILE}'
         raise _damaged_file_error(files, error) from None
     return description
 
 
 def _parse_info(folder: Path, info: dict, columns: set[str]) -> Description:
-    (split,) = [split for split in info['splits'] if split['name'] == TFDS_SPLIT]
+    """Returns the description in dataset_info.json, whose content is `info`."""
+    split_by_name = {split['name']: split for split in info['splits']}
+    split = split_by_name[TFDS_SPLIT]
     counts = [int(count) for count in split['shardLengths']]
     files = []
     for index in range(len(counts)):
@@ -122,7 +124,7 @@ def read_columns(folder: Path) -> Utterances:
             arrays = {key: content[key] for key in ARRAY_COLUMNS}
             utterances = Utterances(text, files=description.files, **arrays)
         if len(utterances) != description.count or len(sizes) != len(description.files):
-            raise ValueError(f'it is not of the shards that {INFO_FILE} describes')
+            raise ValueError(f'it is not of the data set that {INFO_FILE} describes')
     except npz.READ_ERRORS as error:
         raise UserError(
             f'{file} is damaged ({type(error).__name__}: {error}). Remove this file: the columns '
@@ -134,7 +136,7 @@ def read_columns(folder: Path) -> Utterances:
 
 
 def _check_size(shard: str, size: int) -> None:
-    """UserError if a shard is missing, or has another size than when its columns were stored."""
+    """Raises UserError if a shard is missing, or has not the stored size."""
     try:
         found = os.stat(shard).st_size
         if found != size:

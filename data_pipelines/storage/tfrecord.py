@@ -17,7 +17,7 @@ MASK_DELTA = 0xA282EAD8  # TFRecord stores checksums rotated and shifted by this
 
 
 def read_records(file: str) -> Iterator[tuple[int, bytes]]:
-    """Yields the first byte and the data of each record; ValueError if a checksum is wrong."""
+    """Yields (offset of the data, data) of each record; ValueError if one is damaged."""
     with open(file, 'rb') as stream:
         offset = 0
         while header := stream.read(HEADER.size):
@@ -50,6 +50,7 @@ def check_record(record: bytes, length: int) -> bytes:
 
 
 def _read_length(header: bytes) -> int:
+    """Returns the length of a record's data; ValueError if the header is damaged."""
     if len(header) != HEADER.size:
         raise ValueError('it ends within a record')
     length, checksum = HEADER.unpack(header)
@@ -70,14 +71,14 @@ def parse_example(data: bytes):
     """Returns a map from the names of the features to messages, each with one kind of list.
 
     The lists are `bytes_list.value`, `float_list.value` and `int64_list.value`. ValueError if the
-    data are no tf.train.Example.
+    data are not a tf.train.Example.
     """
     from google.protobuf.message import DecodeError
 
     try:
         return example_class().FromString(data).features.feature
     except DecodeError as error:
-        raise ValueError(f'a record is no tf.train.Example: {error}') from None
+        raise ValueError(f'a record is not a tf.train.Example: {error}') from None
 
 
 @functools.cache

@@ -37,8 +37,8 @@ class Collected:
 class CollectedOutputs(Collected):
     """Collects the posteriors of C classes, then the ratings, of a part of the folds.
 
-    `get_run` returns both as the columns of one array; `split_outputs` separates them. Until then
-    the outputs are kept as the model computes them, in half of the memory.
+    `get_run` returns both as the columns of one array; `split_outputs` separates them. What is
+    collected are the scores and ratings as the model computes them, in half of the memory.
     """
 
     def __init__(self, subset_fold_N: np.ndarray, classes: int):

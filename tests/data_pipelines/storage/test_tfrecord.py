@@ -66,5 +66,5 @@ def test_an_example_has_the_lists_that_tensorflow_wrote():
     assert found['text'].bytes_list.value[:] == [b'\xff\x00']
     assert found['numbers'].float_list.value[:] == [0.5, -2.0]
     assert found['counts'].int64_list.value[:] == [-1, 1 << 40]
-    with pytest.raises(ValueError, match=r'no tf\.train\.Example'):
+    with pytest.raises(ValueError, match=r'not a tf\.train\.Example'):
         tfrecord.parse_example(b'\xff\xff')
