@@ -48,7 +48,8 @@ _last_search = NearDuplicates(np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64
 def find_stored_duplicates(utterances: Utterances, rows: np.ndarray) -> np.ndarray:
     """Returns near_Px2 of `find_near_duplicates`, for the signatures of these rows.
 
-    Many are searched only if nothing is stored. The numbers in the pairs are positions among `rows`.
+    Many signatures are searched only if nothing is stored of them. The numbers in the pairs are
+    positions among `rows`.
     """
     return _find(utterances.signature_NxS[rows], utterances.files)
 
