@@ -101,7 +101,10 @@ def _keep_one(
             if kept not in dropped:
                 dropped.setdefault(copy, kept)
         kept_K[list(dropped)] = list(dropped.values())
-        if is_complete(near_Px2):
+        # Kept again, and searched again: copies whose kept one has now been left out itself.
+        is_kept_again_K = kept_K[kept_K] != kept_K
+        kept_K[is_kept_again_K] = np.flatnonzero(is_kept_again_K)
+        if is_complete(near_Px2) and not is_kept_again_K.any():
             break
         remaining = np.flatnonzero(kept_K == np.arange(recordings.count))
         near_Px2 = remaining[find_near_duplicates(utterances.signature_NxS[first_K[remaining]])]

@@ -142,3 +142,22 @@ def test_of_very_many_copies_one_stays_and_each_is_listed(monkeypatch):
     assert np.unique(pairs_Px2).tolist() == [*range(20), *identical]
     expected = [*range(1, 20), *identical[1:]]
     assert names_left_out(utterances) == sorted(utterances.text['utterance'][expected])
+
+
+@pytest.mark.parametrize('seed', range(10))
+def test_of_very_many_similar_recordings_each_that_is_left_out_has_a_kept_one(monkeypatch, seed):
+    """The similarity falls along the group, so that a copy of a copy may be no copy."""
+    monkeypatch.setattr(signature_search, 'MAX_COPIES', 3)
+    utterances = make_corpus()
+    random = np.random.default_rng(seed)
+    plane_2xS = np.linalg.qr(random.normal(size=(utterances.signature_NxS.shape[1] - 1, 2)))[0].T
+    angle_N = random.uniform(0, 0.8, 40)
+    signature_NxS = utterances.signature_NxS.astype(float)
+    signature_NxS[:40, 0] = 300
+    signature_NxS[:40, 1:] = np.stack([np.cos(angle_N), np.sin(angle_N)], axis=1) @ plane_2xS
+    utterances.signature_NxS = signature_NxS
+    remaining, dropped = duplicates.drop_copies(utterances, Protocol())
+    assert len(dropped.rows) > 30
+    assert {row['utterance'] for row in dropped.rows} <= set(remaining.text['utterance'].tolist())
+    assert min(row['similarity'] for row in dropped.rows) >= signature_search.COPY_SIMILARITY
+    assert not len(signature_search.find_near_duplicates(remaining.signature_NxS))
