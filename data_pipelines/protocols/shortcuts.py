@@ -98,9 +98,9 @@ def find_shortcuts(utterances: Utterances, folds: list[Fold]) -> dict:
     return {'shortcuts': shortcuts, 'unmeasured': unmeasured}
 
 
-def _rows_outside(rows: np.ndarray, excluded: np.ndarray, utterances: int) -> np.ndarray:
-    """Returns those of the rows that are not among the excluded ones."""
-    is_excluded_N = np.zeros(utterances, bool)
+def _rows_outside(rows: np.ndarray, excluded: np.ndarray, count: int) -> np.ndarray:
+    """Returns those of the rows, which are below `count`, that are not excluded."""
+    is_excluded_N = np.zeros(count, bool)
     is_excluded_N[excluded] = True
     return rows[~is_excluded_N[rows]]
 

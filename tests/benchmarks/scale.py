@@ -9,7 +9,7 @@ MiB (`peak_mib`). The stages:
   data      find the packed corpus, split, audit, and make the table of examples
   features  read the features of the corpus
   probe     fit the attackers of one run on random representations, and on the input
-  results   read the predictions of the runs, and summarise them with intervals
+  results   summarise the predictions of the runs, with intervals
   step      a training step of a small TDNN-LSTM for all runs
 
 At the end the exponent of every stage is printed: between the two largest sizes, time grows as
