@@ -30,12 +30,12 @@ from data_pipelines.storage.workers import (
 )
 
 CONNECT_SECONDS = 20
-NOTICE_SECONDS = 60  # without a result, until it is asked whether there are workers
+NOTICE_SECONDS = 60  # from one message that there are no workers to the next
 
 # A feature's last bit may depend on their versions.
 FEATURE_PACKAGES = ('librosa', 'numpy', 'scipy', 'soundfile', 'soxr')
 
-# In a process, one chunk at a time: the limit of threads is the whole process's.
+# A worker process computes one chunk at a time: the limit of threads holds for the process.
 _chunk_lock = threading.Lock()
 
 
@@ -54,7 +54,7 @@ def run_dask_workers(
 
     `scheduler` is the address of a Dask scheduler, or its scheduler file. Workers may join and
     leave meanwhile. Utterances that ended several workers are computed on this machine, as by
-    `workers.run_workers`. A UserError if there is no scheduler, or if the workers differ.
+    `workers.run_workers`. UserError if there is no scheduler, or if the workers' packages differ.
     """
     client = connect(scheduler)
     log = logging.getLogger('distributed.client')
@@ -82,10 +82,11 @@ def connect(scheduler: str) -> distributed.Client:
 
 
 def wait_for_cluster(client: distributed.Client, scheduler: str) -> None:
-    """Waits for the first worker, checks the workers' packages, and prints how many there are."""
-    if not client.nthreads():
+    """Waits for the first worker, checks the packages of all, and prints their number."""
+    while not client.nthreads():
         print(_no_workers(scheduler), flush=True)
-        client.wait_for_workers(1)
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=NOTICE_SECONDS)
     try:
         client.run(check_versions, feature_versions())
     except Exception as error:
@@ -179,7 +180,7 @@ def compute_chunk(
 ) -> ChunkResult:
     """Returns the results of the utterances; runs in a Dask worker.
 
-    A UserError if this worker's packages are not `versions`.
+    UserError if this worker's packages are not `versions`.
     """
     import numpy  # noqa: F401 (the limit applies to libraries that are loaded)
 
@@ -195,13 +196,12 @@ def feature_versions() -> dict[str, str]:
 
 
 def check_versions(versions: dict[str, str]) -> None:
-    """UserError if this process's packages have other versions than the main process's."""
+    """Raises UserError if this process's packages have other versions than the main process's."""
     own = feature_versions()
-    differences = [
-        f'{name} {own[name]} instead of {version}'
-        for name, version in versions.items()
-        if own[name] != version
-    ]
+    differences = []
+    for name, version in versions.items():
+        if own[name] != version:
+            differences.append(f'{name} {own[name]} instead of {version}')
     if differences:
         raise UserError(
             f'The Dask worker on {socket.gethostname()} has {", ".join(differences)}. Install the '
@@ -210,7 +210,7 @@ def check_versions(versions: dict[str, str]) -> None:
 
 
 def check_same_files(chunk: list[Utterance], chunk_result: ChunkResult) -> None:
-    """UserError if a worker did not find a file that is here."""
+    """Raises UserError if a worker did not find a file that is here."""
     for utterance, result in zip(chunk, chunk_result.results):
         missing = isinstance(result, Rejection) and str(result) == MISSING_FILE
         if missing and utterance.path.exists():

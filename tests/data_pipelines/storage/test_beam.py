@@ -90,7 +90,7 @@ def test_beam_writes_what_the_worker_processes_write(tree, tmp_path, monkeypatch
         dataset.read_all_features(columns), dataset.read_all_features(expected)
     )
     assert [p.name for p in (tmp_path / 'beam').iterdir()] == ['emodb']
-    assert suffixes(by_beam) == ['.csv', '.csv', '.json', '.json', '.json']
+    assert suffixes(by_beam) == ['.csv', '.csv', '.json', '.json', '.json', '.npz']
 
 
 def test_beam_computes_the_input_of_an_encoder(tree, tmp_path):

@@ -181,6 +181,33 @@ def test_waiting_without_workers_is_said(capsys):
     assert 'dask worker tcp://HOST:8786' in printed
 
 
+class EmptyClient(FakeClient):
+    """A client of a cluster whose first worker joins after two waits."""
+
+    waits = 0
+
+    def wait_for_workers(self, count: int, timeout: float) -> None:
+        """Raises TimeoutError while there are no workers."""
+        self.waits += 1
+        raise TimeoutError
+
+    def nthreads(self) -> dict:
+        """Returns the threads of each worker."""
+        return {'tcp://worker': 1} if self.waits == 2 else {}
+
+    def run(self, function, *arguments) -> None:
+        """Calls the function here."""
+        function(*arguments)
+
+
+def test_a_cluster_without_workers_is_waited_for(capsys):
+    """As a scheduler whose workers still wait in a queue; it is said again and again."""
+    dask_workers.wait_for_cluster(EmptyClient(None), 'tcp://HOST:8786')
+    printed = capsys.readouterr().out
+    assert printed.count('has no workers: waiting') == 2
+    assert '1 Dask worker(s)' in printed
+
+
 def test_worker_with_other_versions_is_refused(monkeypatch):
     other = dask_workers.feature_versions() | {'librosa': '0.1'}
     monkeypatch.setattr(dask_workers, 'feature_versions', other.copy)
