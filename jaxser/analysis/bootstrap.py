@@ -34,9 +34,9 @@ from jaxser.analysis.measure import Measure
 DRAWS = 2000
 # Where fewer than RARE_COUNT of the first draws are as extreme as the estimate, the p-value is
 # computed from RARE_DRAWS: the smallest p-value of 2,000 draws is too large for a correction for
-# many comparisons. Above 300 speakers the time of so many draws would be too long: there are fewer,
-# so that draws x speakers is RARE_WEIGHTS, but not below LEAST_RARE_DRAWS. (Student's t is no
-# substitute: with speakers of very different sizes, its tails are far too thin.)
+# many comparisons. With more than 300 speakers so many draws would take too long. There are then
+# RARE_WEIGHTS / speakers of them, and at least LEAST_RARE_DRAWS. (Student's t is no substitute: if
+# speakers have very different numbers of utterances, its tails are far too thin.)
 RARE_DRAWS = 50_000
 RARE_WEIGHTS = 15_000_000
 LEAST_RARE_DRAWS = 10_000

@@ -21,8 +21,7 @@ An average, the result of `average_probe` for a question, has these keys where t
   input, scores           the same means of attackers that have the input alone, or the emotion
                           scores alone
   eer, lda_eer, speakers  of the question `verification`
-  sampled_from            of a sample of a large question: {'classes', 'n'}, the means without
-                          sampling
+  sampled_from            if the question was sampled: {'classes', 'n'}, their means before it
 
 Results of earlier versions have the attackers `linear` and `mlp` only.
 """

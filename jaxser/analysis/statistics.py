@@ -55,7 +55,7 @@ class RecallStatistics:
         return RecallTerm(sign, correct_SxC, self.truth_SxK)
 
     def select_speakers(self, mask_S: np.ndarray) -> 'RecallStatistics':
-        """Returns the statistics of some speakers."""
+        """Returns the statistics of some speakers, given by a mask or by their indices."""
         return RecallStatistics(self.count_ZxSxCxC[:, mask_S])
 
 
@@ -94,7 +94,7 @@ class ConcordanceStatistics:
         return ConcordanceTerm(sign, self.moment_ZxSxAx6)
 
     def select_speakers(self, mask_S: np.ndarray) -> 'ConcordanceStatistics':
-        """Returns the statistics of some speakers."""
+        """Returns the statistics of some speakers, given by a mask or by their indices."""
         return ConcordanceStatistics(self.moment_ZxSxAx6[:, mask_S])
 
     def select_rating(self, index: int) -> 'ConcordanceStatistics':

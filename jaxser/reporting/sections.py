@@ -210,7 +210,7 @@ def confusions_section(analysis: SweepAnalysis) -> Section | None:
 def groups_section(analysis: SweepAnalysis) -> Section:
     """Returns UAR or CCC by corpus, language, sex and speaker, and which group has the lowest.
 
-    Of many speakers, only those with enough utterances count, and only the lowest and the highest
+    With many speakers, only those with enough utterances count, and only the lowest and the highest
     are shown.
     """
     if not analysis.best_row:
@@ -260,11 +260,11 @@ def _with_enough_utterances(
 def _shortened_table(
     measure: Measure, values: list[float], cells_by_row: list[list[tuple[str, object]]]
 ) -> Markup:
-    """Returns the table of the speakers with the lowest and the highest figures."""
+    """Returns the table of the speakers with the lowest and the highest values."""
     order = np.argsort(values, kind='stable').tolist()
     ends = speaker_sections.EXTREME_SPEAKERS
     shown = list(dict.fromkeys((*order[:ends], *order[-ends:])))
-    title = f'{measure.title} of the speakers with the lowest and the highest'
+    title = f'Speakers with the lowest and the highest {measure.title}'
     table = cells_table(title, [cells_by_row[n] for n in shown])
     least, file = speaker_sections.MIN_LISTED_UTTERANCES, speaker_sections.SPEAKERS_FILE
     counted = f'{len(values)} speakers with {least} utterances or more'

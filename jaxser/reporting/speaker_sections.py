@@ -14,9 +14,9 @@ from jaxser.reporting.formats import format_number
 from jaxser.reporting.html import Picture, Section, html_figures, html_paragraph
 
 SPEAKERS_FILE = 'speakers.csv'
-# Of more speakers than MAX_LISTED_SPEAKERS, the page shows a histogram, and by name only
-# EXTREME_SPEAKERS at each end. Speakers with fewer utterances than MIN_LISTED_UTTERANCES are not
-# among these: theirs are the largest differences by chance.
+# With more than MAX_LISTED_SPEAKERS, the page shows a histogram, and by name only EXTREME_SPEAKERS
+# at each end. Speakers with fewer than MIN_LISTED_UTTERANCES are not among these: the figures of
+# few utterances are extreme by chance.
 MAX_LISTED_SPEAKERS = 2 * FOREST_ROWS
 EXTREME_SPEAKERS = 16
 MIN_LISTED_UTTERANCES = 20
@@ -73,7 +73,10 @@ def _value(difference: SpeakerDifference) -> float:
 
 
 def _extremes(differences: list[SpeakerDifference]) -> list[SpeakerDifference]:
-    """Returns the largest gains and losses of sorted differences, of speakers that are listed."""
+    """Returns the largest gains and losses of speakers with enough utterances.
+
+    `differences` are sorted, the largest first.
+    """
     listed = [one for one in differences if one.utterances >= MIN_LISTED_UTTERANCES]
     if len(listed) <= 2 * EXTREME_SPEAKERS:
         return listed
@@ -100,13 +103,17 @@ def _forest_pictures(rows: list[ForestRow], overall: ForestRow, measure: Measure
 
 
 def _histogram(differences: list[SpeakerDifference], measure: Measure) -> Picture:
+    """Returns the histogram of all speakers' differences."""
     label = f'{measure.title} minus that of plain training'
     alt = f'Histogram of {label}, over {len(differences)} speakers'
     return Picture(alt, draw_speaker_histogram, (differences, label))
 
 
 def draw_speaker_histogram(differences: list[SpeakerDifference], label: str):
-    """Draws how many speakers have which difference, in the colours of the forest plot."""
+    """Draws a histogram of differences, in the colours of the forest plot.
+
+    Speakers are counted by whether their interval is below 0, above 0, or neither.
+    """
     values: dict[str, list[float]] = {'below 0': [], 'neither': [], 'above 0': []}
     for difference in differences:
         low, high = difference.ci95 or (0.0, 0.0)
@@ -131,7 +138,7 @@ def draw_speaker_histogram(differences: list[SpeakerDifference], label: str):
 
 
 def speakers_csv(analysis: SweepAnalysis) -> str | None:
-    """Returns speakers.csv: a row for each tested speaker; None where no setting has figures.
+    """Returns speakers.csv: a row for each tested speaker; None if no setting has figures.
 
     It has the UAR or CCC of the setting that the page is about, that of plain training if there is
     one, and their difference with its rough 95 % interval.
@@ -146,7 +153,8 @@ def speakers_csv(analysis: SweepAnalysis) -> str | None:
         differences = speaker_differences(analysis, best, plain)
     known = analysis.results.get('speakers', {})
     rows = []
-    for n, (speaker, difference) in enumerate(zip(analysis.tested_speakers, differences)):
+    pairs = zip(analysis.tested_speakers, differences, strict=True)
+    for n, (speaker, difference) in enumerate(pairs):
         attributes = known.get(speaker, {})
         row = {'speaker': speaker} | {name: attributes.get(name, '') for name in ATTRIBUTES}
         for name, all_speakers in statistics.items():

@@ -62,11 +62,12 @@ def test_speakers_with_few_utterances_are_not_extremes(monkeypatch, analysis, ma
     monkeypatch.setattr(speaker_sections, 'MIN_LISTED_UTTERANCES', 31)  # all have 30
     _, panels = drawn_rows(monkeypatch, analysis)
     assert panels == [['all, 95 %']]
-    assert 'UAR of the speakers' not in sections.groups_section(analysis).body
+    assert 'Speakers with the lowest' not in sections.groups_section(analysis).body
 
 
 def test_the_table_of_many_speakers_has_the_lowest_and_the_highest(analysis, many_speakers):
     page = html_page.Page(str(sections.groups_section(analysis).body))
+    assert 'Speakers with the lowest and the highest UAR' in page.text
     for name in (HTML_NAME, '_b', 'g', 'h'):
         assert name in page.text
     assert '王' not in page.text
