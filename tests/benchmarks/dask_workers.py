@@ -55,7 +55,7 @@ def write_noise(folder: Path, utterances: int, seconds: float) -> Source:
 
 
 def measure(source: Source, out: Path, **options) -> dict:
-    """Prepares the source; returns the seconds, all in all and of the processor in this process."""
+    """Prepares the source; returns the seconds in total, and of this process's processor time."""
     from data_pipelines.storage.preparation import prepare_corpus
 
     began = time.perf_counter()
@@ -69,7 +69,7 @@ def measure(source: Source, out: Path, **options) -> dict:
 
 
 def measure_dask(source: Source, folder: Path, workers: int, kill_after: float | None) -> dict:
-    """Prepares the source on a cluster; kills one worker after `kill_after` seconds if not None."""
+    """Prepares the source on a cluster; kills one worker after `kill_after` seconds, if given."""
     from helpers.dask_cluster import start_cluster, worker_processes
 
     folder.mkdir()

@@ -34,7 +34,7 @@ RECALL = {0.0: 0.30, 0.1: 0.25, 0.3: 0.15, 1.0: 0.05}  # of the strongest attack
 ATTACKERS = ('linear', 'mlp', 'rbf', 'knn')
 EPOCHS = 10
 WIDTH = 128  # of the representation
-COMMANDS = ('jaxser.report', 'jaxser.compare')
+COMMANDS = {'jaxser.report': ['--workdir'], 'jaxser.compare': []}  # what precedes the workdir
 
 
 def make_hypers() -> list[dict]:
@@ -216,7 +216,7 @@ def write_representations(file: Path, truth: Truth) -> None:
 
 
 def measure(command: list[str]) -> dict:
-    """Runs a command; returns its seconds, those of processors, and its largest memory."""
+    """Runs a command; returns its seconds, its processor time and its largest memory."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -232,8 +232,8 @@ def measure(command: list[str]) -> dict:
 def measure_sweep(path: Path) -> dict:
     """Returns the figures of both commands, and the sizes of the files."""
     figures = {}
-    for module, option in zip(COMMANDS, (['--workdir'], [])):
-        figures[module] = measure(['-m', module, *option, str(path)])
+    for module, options in COMMANDS.items():
+        figures[module] = measure(['-m', module, *options, str(path)])
     for name in ('predictions.csv', 'results.json', 'report.html'):
         figures[f'{name}_mb'] = round((path / name).stat().st_size / 1e6, 2)
     return figures
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument('--keep', type=Path, metavar='FOLDER', help='keep the workdirs here')
     options = parser.parse_args()
     versions = {name: metadata.version(name) for name in ('numpy', 'matplotlib')}
-    machine = {'machine': platform.processor(), 'cores': os.cpu_count()}
+    machine = {'machine': platform.processor() or platform.machine(), 'cores': os.cpu_count()}
     print(json.dumps(machine | {'python': platform.python_version()} | versions))
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
