@@ -188,13 +188,12 @@ class GroupLoop:
         batch = self.layout.put_batch_on_devices(batch, parallel.TRAINING_AXIS_B)
         if self.steps_per_dispatch is None:
             self._start_training(batch)
-        step_S = np.arange(self.trainer.steps_per_chunk)
         for start in range(0, item.steps, self.steps_per_dispatch):
             self.session.termination.raise_if_interrupted()
             stop = min(start + self.steps_per_dispatch, item.steps)
-            real_S = (start <= step_S) & (step_S < stop)
+            span_2 = np.array([start, stop], np.int32)
             self.state, metrics = self.trainer.train_chunk(
-                self.state, self.trainer.shared, batch, real_S, self.hyper
+                self.state, self.trainer.shared, batch, span_2, self.hyper
             )
             self.epoch_metrics.add(metrics, slice(start, stop))
 
@@ -386,19 +385,19 @@ def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
 
     The steps train a copy of the state, which `memory.bytes_outside_program` counts.
     """
-    step_S = np.arange(trainer.steps_per_chunk)
 
     def dispatch(steps: int) -> float:
         copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
         start = time.perf_counter()
-        end_state = trainer.train_chunk(copy, trainer.shared, batch, step_S < steps, hyper)
+        span_2 = np.array([0, steps], np.int32)
+        end_state = trainer.train_chunk(copy, trainer.shared, batch, span_2, hyper)
         jax.block_until_ready(end_state)
         return time.perf_counter() - start
 
     for steps in (0, 1):  # may compile, or touch memory for the first time
         dispatch(steps)
     dispatch_seconds = dispatch(0)
-    step_seconds = measure_step_seconds(dispatch, dispatch_seconds, len(step_S))
+    step_seconds = measure_step_seconds(dispatch, dispatch_seconds, trainer.steps_per_chunk)
     steps_per_epoch = trainer.task.steps_per_epoch
     dispatches = steps_per_epoch / trainer.steps_per_chunk
     return steps_per_epoch * step_seconds + dispatch_seconds * dispatches

@@ -169,8 +169,8 @@ class CompiledFunctions(NamedTuple):
     """The compiled functions of a sweep; `shared` is features.SharedArrays."""
 
     init: Callable  # (hyper) -> state
-    # (state, shared, batches_DxSxF..., real_S, hyper) -> (state, metrics_DxRxS). The state is
-    # donated. Steps that are not real are skipped, and their metrics are NaN.
+    # (state, shared, batches_DxSxF..., span_2, hyper) -> (state, metrics_DxRxS). The state is
+    # donated. Steps outside the span are left out, and their metrics are NaN.
     train_chunk: Callable
     # (frames) -> (params, batch_stats, shared, batch_DxF..., hyper) -> (z_DxRxBxD, outputs_DxRxBxO)
     predict_for_frames: Callable
@@ -330,44 +330,49 @@ class _RunFunctions:
 
         return self._map_over_blocks(predict_block, params, batch_stats, hyper)
 
-    def train_chunk(self, state, shared, batches_SxF, real_S, hyper):
-        """Returns the states after the real steps of a chunk, and the metrics of all steps."""
+    def train_chunk(self, state, shared, batches_SxF, span_2, hyper):
+        """Returns the states after some steps of a chunk, and the metrics of all its steps.
+
+        The steps are those from span_2[0] up to, and without, span_2[1]. The metrics of the others
+        are NaN. Chunks of any number of steps have one program, and steps that are left out cost
+        nothing.
+        """
+        start, stop = span_2
 
         def train_block(state_V, hyper_V):
-            def train_step(state_V, batch_and_real):
-                batch_F, real = batch_and_real
-                return self._update_or_skip(state_V, batch_F, real, shared, hyper_V)
+            def update(state_V, s):
+                batch_F = jax.tree.map(lambda x_SxF: x_SxF[s], batches_SxF)
+                return self._update(state_V, batch_F, shared, hyper_V)
 
-            state_V, metrics_SxV = jax.lax.scan(train_step, state_V, (batches_SxF, real_S))
+            def update_and_store(s, carry):
+                state_V, metrics_SxV = carry
+                state_V, metrics_V = update(state_V, s)
+                return state_V, jax.tree.map(
+                    lambda x_SxV, x_V: x_SxV.at[s].set(x_V), metrics_SxV, metrics_V
+                )
+
+            S = len(jax.tree.leaves(batches_SxF)[0])
+            shapes_V = jax.eval_shape(update, state_V, 0)[1]
+            nan_SxV = jax.tree.map(functools.partial(_nan_of_shape, S), shapes_V)
+            state_V, metrics_SxV = jax.lax.fori_loop(
+                start, stop, update_and_store, (state_V, nan_SxV)
+            )
             return state_V, jax.tree.map(lambda x_SxV: x_SxV.swapaxes(0, 1), metrics_SxV)
 
         return self._map_over_blocks(train_block, state, hyper)
 
-    def _update_or_skip(self, state_V, batch_F, real, shared, hyper_V):
-        """Trains a block for one step if `real`; otherwise its old state and metrics of NaN.
+    def _update(self, state_V, batch_F, shared, hyper_V):
+        """Trains a block for one step; returns its state and metrics."""
+        batch = own_batch(batch_F, shared, hyper_V['slot'][0], self.frames)
 
-        Steps beyond the end of the epoch are skipped, so that every chunk has the same length and
-        the same program.
-        """
+        def update_run(state, hyper):
+            return self.step.update(state, batch, hyper)
 
-        def update(state_V):
-            batch = own_batch(batch_F, shared, hyper_V['slot'][0], self.frames)
-
-            def update_run(state, hyper):
-                return self.step.update(state, batch, hyper)
-
-            return self._map_over_block(update_run, state_V, hyper_V)
-
-        metric_shapes = jax.eval_shape(update, state_V)[1]
-
-        def skip(state_V):
-            return state_V, jax.tree.map(_nan_of_shape, metric_shapes)
-
-        return jax.lax.cond(real, update, skip, state_V)
+        return self._map_over_block(update_run, state_V, hyper_V)
 
 
-def _nan_of_shape(shape: jax.ShapeDtypeStruct) -> jax.Array:
-    return jnp.full(shape.shape, jnp.nan, shape.dtype)
+def _nan_of_shape(S: int, shape_V: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.full((S, *shape_V.shape), jnp.nan, shape_V.dtype)
 
 
 def own_batch(batch_F: dict, shared: features.SharedArrays, slot: jax.Array, frames: int) -> dict:

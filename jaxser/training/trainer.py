@@ -249,7 +249,7 @@ class Trainer:
             jax.tree.map(shape_per_device, state),
             jax.tree.map(shape_replicated, SharedArrays(corpus_RxM, self.frozen)),
             batch_shapes,
-            shape_replicated(np.zeros(built.steps_per_chunk, bool)),
+            shape_replicated(np.zeros(2, np.int32)),
             jax.tree.map(shape_per_device, group.hyper_DxR),
         )
         return lowered.compile()

@@ -115,9 +115,9 @@ def measure_training(trainer, steps: int) -> tuple[float, int]:
     items = first_items(trainer, group, steps + trainer.steps_per_chunk, 1)
     with contextlib.closing(trainer.open_feed(items)) as feed:
         for item, batch in feed:
-            real_S = np.arange(trainer.steps_per_chunk) < item.steps
+            span_2 = np.array([0, item.steps], np.int32)
             placed = group.layout.put_batch_on_devices(batch, 3)
-            state, metrics = trainer.train_chunk(state, trainer.shared, placed, real_S, hyper)
+            state, metrics = trainer.train_chunk(state, trainer.shared, placed, span_2, hyper)
             np.asarray(metrics['loss'].addressable_shards[0].data)  # waits for the device
             if began:
                 examples += item.row[:, : item.steps].size

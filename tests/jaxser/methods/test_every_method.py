@@ -139,7 +139,7 @@ def train_runs(run_step: step.Step, batches: dict, hyper: dict, in_turn: bool, *
         state,
         SharedArrays(),
         {k: x[None] for k, x in batches.items()},
-        np.ones(S, bool),
+        np.array([0, S], np.int32),
         hyper,
     )
     chunk = (

@@ -420,7 +420,7 @@ def two_runs(run_step, batch: dict, block: int, in_turn: bool = False):
     programs = parallel.compile_step(run_step, layout, FRAMES.max(), in_turn=in_turn, block=block)
     # The axes are device, step, fold.
     chunk = {k: np.broadcast_to(x, (1, 2, 1, *x.shape)) for k, x in batch.items()}
-    return programs, (chunk, np.ones(2, bool))
+    return programs, (chunk, np.array([0, 2], np.int32))
 
 
 def two_hypers(hyper: dict) -> dict:
@@ -520,7 +520,7 @@ def test_devices_share_a_batch_or_runs_and_each_has_the_frozen_weights(whisper, 
             programs.init(placed),
             shared,
             layout.put_batch_on_devices(batch, 3),
-            np.ones(1, bool),
+            np.array([0, 1], np.int32),
             placed,
         )
         final_params.append(jax.tree.map(layout.collect, trained.params))
