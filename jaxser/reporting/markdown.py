@@ -53,8 +53,8 @@ fold by
 itself, mean over folds and seeds. Brackets: 95 % intervals over speakers, from {draws} draws that
 resample speakers, with all their utterances and in all seeds at once (symmetric bootstrap-t).
 tests/benchmarks/intervals.py measures how often such intervals include the true value. A p-value
-uses {rare_draws} draws where few of the {draws} are as extreme. No interval is given for fewer than
-{min_speakers} speakers.
+uses {rare_draws} draws (fewer with more than {many_speakers} speakers) where few of the {draws} are
+as extreme. No interval is given for fewer than {min_speakers} speakers.
 
 - `- plain`: pooled {titles} minus that of plain training (difference to plain training) in the same
   setting, on the same draws.
@@ -123,6 +123,7 @@ def render_results(
         rating_notes=RATING_NOTES if has_ratings else '',
         draws=f'{bootstrap.DRAWS:,}',
         rare_draws=f'{bootstrap.RARE_DRAWS:,}',
+        many_speakers=bootstrap.RARE_WEIGHTS // bootstrap.RARE_DRAWS,
         min_speakers=bootstrap.MIN_SPEAKERS,
     )
     parts = [introduction]

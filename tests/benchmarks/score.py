@@ -3,8 +3,8 @@
   python tests/benchmarks/score.py [--utterances 10000] [--systems 3] [--speakers 24 200 1000]
 
 Truth and posteriors are random. The systems differ clearly, so that p-values are computed from
-50,000 draws, as is usual. There are no representations. The processor time is that of the whole
-command, on all cores.
+the larger number of draws (bootstrap.rare_draws), as is usual. There are no representations. The
+processor time is that of the whole command, on all cores.
 """
 
 import argparse
