@@ -25,7 +25,7 @@ from jaxser.workdir import Workdir
 # The longest time of one dispatch in seconds, during which the progress bar does not move.
 TARGET_DISPATCH_SECONDS = 20.0
 
-# The time of the steps by which the time of an epoch is forecast, and their largest number.
+# The forecast is computed from steps that take this time together, but not from more steps.
 MEASURED_SECONDS = 0.1
 MAX_MEASURED_STEPS = 64
 
@@ -157,7 +157,7 @@ class GroupLoop:
             return False
         self.checkpoints.set_aside(checkpoint.epoch)
         self.epoch, arrays, record = checkpoint
-        self.state = arrays.get('state', self.state)  # not needed after the last epoch
+        self.state = arrays.get('state', self.state)  # after the last epoch, it is not saved
         self.best = arrays['best']
         self.record.from_json(record)
         epochs = self.config.train.epochs
@@ -291,7 +291,7 @@ class GroupLoop:
             )
 
     def _save_checkpoint(self, epoch: int) -> None:
-        """Saves the selected parameters, and before the end of training the state, too.
+        """Saves the selected parameters, and the state unless training has ended.
 
         The state is three times as large: parameters, and two moments of the optimiser.
         """
@@ -404,15 +404,15 @@ def measure_epoch_seconds(trainer: Trainer, state, batch, hyper) -> float:
 
 
 def measure_step_seconds(
-    dispatch: Callable[[int], float], dispatch_seconds: float, most_steps: int
+    dispatch: Callable[[int], float], dispatch_seconds: float, max_steps: int
 ) -> float:
     """Returns the seconds of a step; `dispatch(steps)` returns those of a dispatch of steps.
 
-    `dispatch_seconds` are those of a dispatch without a step. A single short step may seem to take
-    less than none, so that several of them are measured.
+    `dispatch_seconds` are those of a dispatch without a step. Several short steps are measured
+    together: the measured time of a single one may be negative.
     """
     seconds = dispatch(1) - dispatch_seconds
-    enough = min(MAX_MEASURED_STEPS, most_steps, MEASURED_SECONDS / max(seconds, 1e-6))
+    enough = min(MAX_MEASURED_STEPS, max_steps, MEASURED_SECONDS / max(seconds, 1e-6))
     steps = distributed.broadcast_from_main(max(1, int(enough)))
     if steps > 1:
         seconds = dispatch(steps) - dispatch_seconds

@@ -125,8 +125,7 @@ class Layout:
 
     def batch_spec(self, name: str, batch_axis: int) -> PartitionSpec:
         """Returns how an array of a batch is divided: over `data` too if it has examples."""
-        axes = name.rpartition('_')[2]
-        if not axes.startswith('B'):
+        if not feeds.has_examples(name):
             return PER_DEVICE
         undivided = [None] * (batch_axis - 1)
         return PartitionSpec('runs', *undivided, 'data')
@@ -151,15 +150,15 @@ class Layout:
 
 
 def _batch_share(is_local_DxE: np.ndarray) -> feeds.BatchShare:
-    """Returns the examples of a batch that this process reads.
+    """Returns the share of each batch that this process reads.
 
-    `is_local_DxE` says which devices of each batch are this process's. UserError if it has other
-    shares of one batch than of another.
+    `is_local_DxE` says which of the E devices of each batch are this process's. UserError unless
+    they have the same share of every batch.
     """
     if (is_local_DxE != is_local_DxE[0]).any():
         raise UserError(
-            f'config.data_devices is {is_local_DxE.shape[1]}, which neither divides the number of '
-            f'devices of a process ({is_local_DxE.sum()}), nor is a multiple of it. Choose another.'
+            f'config.data_devices is {is_local_DxE.shape[1]}. It must divide the number of devices '
+            f'of a process ({is_local_DxE.sum()}), or be a multiple of it. Choose another number.'
         )
     local = np.flatnonzero(is_local_DxE[0])
     return feeds.BatchShare(int(local[0]), int(local[-1]) + 1, is_local_DxE.shape[1])
@@ -200,7 +199,7 @@ def compile_step(
 
     @functools.cache
     def predict_for_frames(predict_frames: int):
-        # A batch of whole utterances is large, and no forecast counts its memory: no larger blocks.
+        # Blocks of one run: a batch of whole utterances is large, and not in the memory's forecast.
         predict = _RunFunctions(step, predict_frames, in_turn, 1).predict
         return on_devices(predict, (True, True, False, True, True))
 

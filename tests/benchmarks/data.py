@@ -90,6 +90,8 @@ def noise_config(options, folder: Path):
 
 def epoch_seconds(trainer, config, epochs: int) -> list[float]:
     """Returns the seconds of the last epochs but one, without the feed's start and compilation."""
+    from jaxser.training import parallel
+
     (group,) = trainer.groups
     hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
     state = trainer.functions.init(hyper)
@@ -103,7 +105,7 @@ def epoch_seconds(trainer, config, epochs: int) -> list[float]:
     began = None
     for item, batch in trainer.open_feed(training_items()):
         span_2 = np.array([0, item.steps], np.int32)
-        device_batch = group.layout.put_batch_on_devices(batch, 3)
+        device_batch = group.layout.put_batch_on_devices(batch, parallel.TRAINING_AXIS_B)
         state, metrics = trainer.train_chunk(state, trainer.shared, device_batch, span_2, hyper)
         if item.is_last:
             np.asarray(metrics['loss'])  # waits for the device

@@ -107,6 +107,8 @@ def measure_feed(trainer, steps: int) -> tuple[float, int, set[int]]:
 
 def measure_training(trainer, steps: int) -> tuple[float, int]:
     """Returns the seconds of training steps without the first chunk, and their examples."""
+    from jaxser.training import parallel
+
     (group,) = trainer.groups
     hyper = group.layout.put_runs_on_devices(group.hyper_DxR)
     state = trainer.functions.init(hyper)
@@ -116,7 +118,7 @@ def measure_training(trainer, steps: int) -> tuple[float, int]:
     with contextlib.closing(trainer.open_feed(items)) as feed:
         for item, batch in feed:
             span_2 = np.array([0, item.steps], np.int32)
-            placed = group.layout.put_batch_on_devices(batch, 3)
+            placed = group.layout.put_batch_on_devices(batch, parallel.TRAINING_AXIS_B)
             state, metrics = trainer.train_chunk(state, trainer.shared, placed, span_2, hyper)
             np.asarray(metrics['loss'].addressable_shards[0].data)  # waits for the device
             if began:

@@ -418,7 +418,7 @@ def test_a_process_reads_the_examples_of_its_devices():
     assert share == (2, 4, 4)
     np.testing.assert_array_equal(share.take(np.arange(8)[None], 1), [[4, 5, 6, 7]])
     assert parallel._batch_share(np.ones((3, 2), bool)) == (0, 2, 2)
-    with pytest.raises(UserError, match='data_devices is 2, which neither divides'):
+    with pytest.raises(UserError, match=r'data_devices is 2\. It must divide'):
         parallel._batch_share(np.array([[True, True], [True, False]]))
 
 
