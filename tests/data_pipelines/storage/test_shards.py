@@ -1,6 +1,7 @@
 """Tests that shards are read in any order, to the bit, and that errors name a damaged shard."""
 
 import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -312,4 +313,13 @@ def test_a_damaged_template_of_file_names_is_named(copy):
     path = copy / 'dataset_info.json'
     path.write_text(path.read_text().replace('{DATASET}', '{DAT@SET}'))
     with pytest.raises(UserError, match=r'dataset_info.json .*is damaged or missing .*DAT@SET'):
+        shards.read_columns(copy)
+
+
+def test_a_template_that_is_no_text_is_named(copy):
+    path = copy / 'dataset_info.json'
+    info = json.loads(path.read_text())
+    info['splits'][0]['filepathTemplate'] = 3
+    path.write_text(json.dumps(info))
+    with pytest.raises(UserError, match=r'dataset_info.json .*is damaged or missing'):
         shards.read_columns(copy)
