@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parent.parent.parent
+# Environment variables of a process: its number, and the file for its figures.
 NUMBER, RESULT = 'STREAMING_PROCESS', 'STREAMING_RESULT'
 
 
