@@ -339,6 +339,7 @@ class _RunFunctions:
         start, stop = span_2
 
         def train_block(state_V, hyper_V):
+            @jax.jit  # so that it is traced only once
             def update(state_V, s):
                 batch_F = jax.tree.map(lambda x_SxF: x_SxF[s], batches_SxF)
                 return self._update(state_V, batch_F, shared, hyper_V)
@@ -351,7 +352,7 @@ class _RunFunctions:
                 )
 
             S = len(jax.tree.leaves(batches_SxF)[0])
-            shapes_V = jax.eval_shape(update, state_V, 0)[1]
+            shapes_V = jax.eval_shape(update, state_V, start)[1]
             nan_SxV = jax.tree.map(functools.partial(_nan_of_shape, S), shapes_V)
             state_V, metrics_SxV = jax.lax.fori_loop(
                 start, stop, update_and_store, (state_V, nan_SxV)
