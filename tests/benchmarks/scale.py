@@ -34,6 +34,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from stand_in import write_stand_in
 
 SIZES = {
     'utterances': (1_000, 10_000, 100_000, 1_000_000),
@@ -154,23 +155,19 @@ def measure_results(utterances: int, speakers: int, runs: int) -> float:
     return time.perf_counter() - began
 
 
-def measure_stage(stage: str, utterances: int, speakers: int, runs: int) -> dict:
+CORPUS_STAGES: dict[str, Callable[[str], float]] = {
+    'data': measure_data,
+    'features': measure_features,
+    'probe': measure_probe,
+}
+
+
+def measure_stage(stage: str, data_dir: str, utterances: int, speakers: int, runs: int) -> dict:
     """Returns seconds and peak memory of a stage, measured in this process."""
     if stage == 'results':
         seconds = measure_results(utterances, speakers, runs)
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            # In a process of its own, so that its memory does not count.
-            arguments = [f'--utterances={utterances}', f'--speakers={speakers}']
-            stand_in = Path(__file__).parent / 'stand_in.py'
-            command = [sys.executable, str(stand_in), folder, *arguments, f'--frames={FRAMES}']
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            measure: dict[str, Callable[[str], float]] = {
-                'data': measure_data,
-                'features': measure_features,
-                'probe': measure_probe,
-            }
-            seconds = measure[stage](folder)
+        seconds = CORPUS_STAGES[stage](data_dir)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
     return {'seconds': round(seconds, 3), 'peak_mib': round(peak)}
 
@@ -201,19 +198,28 @@ def measure_step(runs: int, frames: int) -> dict:
     return {'seconds': round(milliseconds / 1000, 4), 'peak_mib': round(peak)}
 
 
-def measure_row(axis: str, size: int, stage: str) -> dict:
-    """Returns the measured row of a stage at a size."""
-    row = {'axis': axis, 'size': size, 'stage': stage}
-    if stage == 'step':
-        runs, frames = (size, STEP_FRAMES) if axis == 'runs' else (STEP_RUNS, size)
-        return row | measure_step(runs, frames)
+def measure_size(axis: str, size: int, stages: list[str]) -> Iterator[dict]:
+    """Yields the measured row of each stage at a size; all have the same stand-in."""
     if axis == 'runs':
         utterances, speakers, runs = RESULT_UTTERANCES, RESULT_UTTERANCES // 10, size
     else:
         (utterances, speakers), runs = corpus_size(axis, size), 1
     context = multiprocessing.get_context('spawn')
-    with context.Pool(1) as pool:
-        return row | pool.apply(measure_stage, (stage, utterances, speakers, runs))
+    with tempfile.TemporaryDirectory() as folder:
+        if CORPUS_STAGES.keys() & set(stages):
+            # In a process of its own, so that its memory does not count.
+            arguments = (folder, utterances, speakers, FRAMES)
+            with context.Pool(1) as pool:
+                pool.apply(write_stand_in, arguments)
+        for stage in stages:
+            row = {'axis': axis, 'size': size, 'stage': stage}
+            if stage == 'step':
+                step_runs, frames = (size, STEP_FRAMES) if axis == 'runs' else (STEP_RUNS, size)
+                yield row | measure_step(step_runs, frames)
+                continue
+            with context.Pool(1) as pool:
+                arguments = (stage, folder, utterances, speakers, runs)
+                yield row | pool.apply(measure_stage, arguments)
 
 
 def growth_exponents(rows: list[dict]) -> Iterator[dict]:
@@ -278,14 +284,13 @@ def main() -> None:
     measured = {(row['axis'], row['size'], row['stage']) for row in rows}
     for axis in options.axes:
         for size in SIZES[axis]:
-            for stage in STAGES[axis]:
-                if (axis, size, stage) in measured:
-                    continue
-                rows.append(measure_row(axis, size, stage))
-                print(json.dumps(rows[-1]), flush=True)
+            stages = [s for s in STAGES[axis] if (axis, size, s) not in measured]
+            for row in measure_size(axis, size, stages):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
                 if options.out:
                     with open(options.out, 'a') as file:
-                        file.write(json.dumps(rows[-1]) + '\n')
+                        file.write(json.dumps(row) + '\n')
     for exponents in growth_exponents(rows):
         print(json.dumps(exponents), flush=True)
     if options.figure:
