@@ -5,8 +5,9 @@ changed faster than the head could follow. Here the encoder is fixed, and each h
 REFIT_STEPS more steps of Adam on all its training data. If its loss falls, the domain is still
 there.
 
-With more than BATCH_SIZE utterances, random batches of so many take turns, up to MAX_BATCHES of
-them. The losses before and after are then those of the first batch.
+If a run has more than BATCH_SIZE utterances, the head is trained on up to MAX_BATCHES random
+batches of at most BATCH_SIZE, which are used in turn. The losses before and after are then those of
+the first batch.
 """
 
 import functools
@@ -18,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from data_pipelines.batching import feeds
 from jaxser.training import parallel, tracking
 
 REFIT_STEPS = 100
 LEARNING_RATE = 1e-2
-BATCH_SIZE = 8192  # utterances; memory grows with their number times that of the domain's values
+BATCH_SIZE = 8192  # utterances; memory grows with their number times that of the domain's classes
 MAX_BATCHES = 10
 
 
@@ -45,15 +47,15 @@ def make_refit(domain_loss: Callable, domains: tuple[str, ...]) -> Callable:
     def refit_head(domain: str, head, z_ZxBxD: jax.Array, batch: dict) -> tuple:
         Z = len(z_ZxBxD)
 
-        def loss(head, turn):
-            own = {}
+        def loss(head, index):
+            one_batch = {}
             for name, array in batch.items():
-                own[name] = array[turn] if _has_examples(name) else array
-            return domain_loss(domain, head, z_ZxBxD[turn], own)
+                one_batch[name] = array[index] if feeds.has_examples(name) else array
+            return domain_loss(domain, head, z_ZxBxD[index], one_batch)
 
-        def step(carry, number):
+        def step(carry, step_index):
             head, state = carry
-            (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(head, number % Z)
+            (value, _), gradient = jax.value_and_grad(loss, has_aux=True)(head, step_index % Z)
             updates, state = optimizer.update(gradient, state)
             return (optax.apply_updates(head, updates), state), value
 
@@ -128,28 +130,23 @@ def _stack_inputs(inputs: list[HeadInput], domains: tuple[str, ...]) -> HeadInpu
     """
     longest = max(len(head_input.z_NxD) for head_input in inputs)
     batch_count = -(-longest // BATCH_SIZE)
-    size = batch_count * min(BATCH_SIZE, longest)
+    size = batch_count * -(-longest // batch_count)
     batched = []
     for head_input in inputs:
         batched.append(_split_input(_pad_input(head_input, size, domains), batch_count))
     return jax.tree.map(lambda *arrays: np.stack(arrays), *batched)
 
 
-def _has_examples(name: str) -> bool:
-    """Whether an array of a batch has an entry for each example."""
-    return name.endswith('_B')
-
-
 def _map_examples(function: Callable, head_input: HeadInput) -> HeadInput:
-    """Returns an input with the function of its arrays of examples."""
+    """Returns an input, with `function` applied to its arrays of examples."""
     batch = {}
     for name, array in head_input.batch.items():
-        batch[name] = function(array) if _has_examples(name) else array
+        batch[name] = function(array) if feeds.has_examples(name) else array
     return HeadInput(function(head_input.z_NxD), batch)
 
 
 def _sample_input(head_input: HeadInput) -> HeadInput:
-    """Returns an input of more than one batch in random order, and at most MAX_BATCHES of it."""
+    """Returns at most MAX_BATCHES of an input, in random order if it has more than one batch."""
     count = len(head_input.z_NxD)
     if count <= BATCH_SIZE:
         return head_input
@@ -158,8 +155,15 @@ def _sample_input(head_input: HeadInput) -> HeadInput:
 
 
 def _split_input(head_input: HeadInput, batch_count: int) -> HeadInput:
-    """Returns an input whose arrays of examples have the axes ZxB: batches and examples."""
-    return _map_examples(lambda array: array.reshape(batch_count, -1, *array.shape[1:]), head_input)
+    """Returns an input whose arrays of examples have the axes ZxB: batches and examples.
+
+    Example n is in batch n % Z, so that each batch has an equal share of the padding at the end.
+    """
+
+    def split(array: np.ndarray) -> np.ndarray:
+        return array.reshape(-1, batch_count, *array.shape[1:]).swapaxes(0, 1)
+
+    return _map_examples(split, head_input)
 
 
 def _pad_input(head_input: HeadInput, size: int, domains: tuple[str, ...]) -> HeadInput:

@@ -13,9 +13,9 @@ Keys of an answer:
                          bits}
   input, scores          the same figures of attackers that have the network's input, or its outputs
                          (log-posteriors of the emotions, ratings), instead of the representation
-  sampled_from           of a sample of a large question (jaxser/probing/sampling.py): {'classes',
-                         'n'}, the numbers without sampling
-  sample_sha256          of a sample: the hash of the names of its utterances
+  sampled_from           only if the question was sampled (jaxser/probing/sampling.py): {'classes',
+                         'n'} without sampling
+  sample_sha256          only if the question was sampled: the hash of the names of its utterances
 
 `bits` is the mean over the classes of log2(K) + log2(p), p being the posterior of the true class by
 the attacker with the lowest cross-entropy on the validation part. Posteriors are mixed with the
@@ -67,11 +67,11 @@ def make_answer(question: Question, outcomes: list[Outcome]) -> dict:
     }
     if question.name in SPEAKER_QUESTIONS:
         answer |= {'recall': recalls, 'speaker_bits': class_bits}
-    if question.population:
-        classes, tested, sample_sha256 = question.population
+    population = question.population
+    if population is not None:
         answer |= {
-            'sampled_from': {'classes': classes, 'n': tested},
-            'sample_sha256': sample_sha256,
+            'sampled_from': {'classes': population.classes, 'n': population.tested},
+            'sample_sha256': population.sample_sha256,
         }
     return answer
 

@@ -28,7 +28,7 @@ from jaxser.training import memory
 # Sizes up to the smallest of these share a program, and so do those between two powers of 2 of it.
 SMALLEST_EXAMPLES = 256
 SMALLEST_DIMENSIONS = 128
-# On a CPU; jobs are no slower, as nearly all of their time is in products of libraries.
+# Compiles sooner. Jobs are no slower: nearly all of their time is in products by a library.
 FAST_COMPILATION = {'xla_backend_optimization_level': 1}
 MAX_JOBS_PER_DISPATCH = 64  # on each accelerator
 ACCELERATOR_SHARE = 0.5  # of the memory that training may use; runs and features have the rest
@@ -104,13 +104,14 @@ def make_job_data(job: Job, shape: Shape) -> JobData:
     order = np.random.default_rng(0).permutation(len(fit) + len(validation))
     known_rows = np.concatenate([fit, validation])[order]
     is_fit_N = (order < len(fit)).astype(np.float32)
-    x_NxD = job.x_NxD.astype(np.float32)
+    known_NxD = job.x_NxD[job.positions(known_rows)]
+    test_TxD = job.x_NxD[job.positions(question.test_rows)]
     return JobData(
-        x_NxD=_pad(x_NxD[job.positions(known_rows)], (shape.N, shape.D)),
+        x_NxD=_pad(known_NxD.astype(np.float32), (shape.N, shape.D)),
         y_N=_pad(question.label_N[known_rows].astype(np.int32), (shape.N,)),
         fit_N=_pad(is_fit_N, (shape.N,)),
         validation_N=_pad(1 - is_fit_N, (shape.N,)),
-        test_TxD=_pad(x_NxD[job.positions(question.test_rows)], (shape.T, shape.D)),
+        test_TxD=_pad(test_TxD.astype(np.float32), (shape.T, shape.D)),
     )
 
 
@@ -245,8 +246,8 @@ def _separate(
 def jobs_per_device(shape: Shape, most: int) -> int:
     """Returns how many jobs of a shape each device fits at once, at most `most`.
 
-    They are the largest number for which the compiled program and the data of the next batch fit
-    into the memory of a device; UserError if one job does not fit.
+    The compiled program and the data of the next batch must fit into the memory of a device.
+    UserError if they do not fit for one job.
     """
     devices = jax.local_devices()
     size, _ = memory.choose_runs_per_device(
@@ -267,7 +268,7 @@ def compile_for_job(shape: Shape) -> Program:
 
 def _compile_batch(shape: Shape, jobs: int) -> Program:
     """Compiles the attackers of so many jobs on each local device."""
-    # The precision is no argument of the function, but a part of its program.
+    # JAX compiles products in the precision of the context, so that it belongs to the cache's key.
     return _compile_batch_with(shape, jobs, jax.config.jax_default_matmul_precision)
 
 

@@ -15,7 +15,7 @@ half chooses its settings, and then joins the utterances on which it is fitted.
 
 Other questions: sex, language, corpus and, where classes are predicted, emotion.
 
-Of a large question it is a sample that is asked: jaxser/probing/sampling.py.
+A large question is asked about a sample of its utterances: jaxser/probing/sampling.py.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,7 @@ MIN_KNOWN_SENTENCES = 0.9  # of a question's utterances; with fewer, sentences a
 
 
 class Population(NamedTuple):
-    """What a question was sampled from, and which utterances were chosen."""
+    """The size of a question before sampling, and the hash of the chosen utterances."""
 
     classes: int
     tested: int  # utterances that could be tested
@@ -106,8 +106,8 @@ def split_by_class(
     no_rows = np.zeros(0, int)
     fit, validation, test = [no_rows], [no_rows], [no_rows]
     min_size = MIN_CLASS_SIZE if test_share else MIN_CLASS_SIZE - 1
-    for label in np.unique(label_N[rows][label_N[rows] >= 0]):
-        class_rows = random.permutation(rows[label_N[rows] == label])
+    for rows_of_class in _rows_by_class(rows, label_N):
+        class_rows = random.permutation(rows_of_class)
         if len(class_rows) < min_size:
             continue
         test_count = _share_count(test_share, len(class_rows))
@@ -116,6 +116,15 @@ def split_by_class(
         validation.append(class_rows[test_count:fit_start])
         fit.append(class_rows[fit_start:])
     return RowSplit(np.concatenate(fit), np.concatenate(validation), np.concatenate(test))
+
+
+def _rows_by_class(rows: np.ndarray, label_N: np.ndarray) -> list[np.ndarray]:
+    """Returns the labelled rows of each class, in their order; classes are ascending."""
+    labelled_rows = rows[label_N[rows] >= 0]
+    # Sorted once: a search for each class needs utterances times classes comparisons.
+    labelled_rows = labelled_rows[np.argsort(label_N[labelled_rows], kind='stable')]
+    starts = np.flatnonzero(np.diff(label_N[labelled_rows])) + 1
+    return np.split(labelled_rows, starts)
 
 
 def _share_count(share: float, size: int) -> int:
@@ -129,8 +138,8 @@ def halve_by_class(rows: np.ndarray, label_N: np.ndarray, random) -> tuple[np.nd
     A class with an odd number has one row more in the half that has fewer so far.
     """
     halves: tuple[list, list] = ([], [])
-    for label in np.unique(label_N[rows][label_N[rows] >= 0]):
-        class_rows = random.permutation(rows[label_N[rows] == label])
+    for rows_of_class in _rows_by_class(rows, label_N):
+        class_rows = random.permutation(rows_of_class)
         smaller = int(len(halves[1]) < len(halves[0]))
         halves[smaller].extend(class_rows[::2].tolist())
         halves[1 - smaller].extend(class_rows[1::2].tolist())
@@ -300,18 +309,22 @@ class _QuestionMaker:
     def _sample(
         self, name: str, label_N: np.ndarray, split: RowSplit
     ) -> tuple[RowSplit, Population | None]:
-        """Returns the split within the limits of sampling.py, and from what it was sampled."""
+        """Returns the split within the limits of sampling.py; its Population if it was sampled."""
         fitted = np.unique(label_N[split.fit])
-        limits = (sampling.MAX_FITTED, sampling.MAX_TESTED, sampling.MAX_TESTED)
-        is_small = all(len(rows) <= limit for rows, limit in zip(split, limits))
+        parts = split.fit, split.validation, split.test
+        limits = sampling.MAX_FITTED, sampling.MAX_TESTED, sampling.MAX_TESTED
+        is_small = all(len(rows) <= limit for rows, limit in zip(parts, limits))
         if is_small and len(fitted) <= sampling.MAX_CLASSES:
             return split, None
+        tested_rows = split.test
+        if split.is_crossed:
+            tested_rows = np.concatenate([split.test, split.validation])
         random = sampling.sampling_random(self.seed, self.fold.number, name)
-        chosen = sampling.sample_classes(fitted, random)
-        parts = []
-        for rows, limit in zip(split, limits):
+        chosen = sampling.sample_classes(fitted, np.unique(label_N[tested_rows]), random)
+        sampled = []
+        for rows, limit in zip(parts, limits):
             rows_of_chosen = rows[np.isin(label_N[rows], chosen)]
-            parts.append(sampling.sample_rows(rows_of_chosen, label_N, limit, random))
-        tested = len(split.test) + len(split.validation) * split.is_crossed
-        digest = sampling.sample_sha256(self.text['utterance'], *parts)
-        return RowSplit(*parts, split.is_crossed), Population(len(fitted), tested, digest)
+            sampled.append(sampling.sample_rows(rows_of_chosen, label_N, limit, random))
+        digest = sampling.sample_sha256(self.text['utterance'], *sampled)
+        population = Population(len(fitted), len(tested_rows), digest)
+        return RowSplit(*sampled, split.is_crossed), population

@@ -8,7 +8,7 @@ from data_pipelines.protocols.folds import Fold
 from jaxser.runs import run_label, varying_keys
 from jaxser.training import tracking
 
-# Of more utterances in a fold, a random sample of so many is kept. The map shows fewer.
+# If a fold has more utterances, a random sample of this size is kept. The map shows fewer.
 MAX_UTTERANCES = 5_000
 
 
@@ -23,8 +23,8 @@ class Sample(NamedTuple):
 class RepresentationSampler:
     """Keeps, for every setting, the representation of its first run that did not diverge.
 
-    Only runs of the first run's fold are kept, so that all settings have the same utterances. Of
-    many utterances it is a sample, which is the same for all settings, too.
+    Only runs of the first run's fold are kept, so that all settings have the same utterances. If
+    there are more than MAX_UTTERANCES, a sample is kept, which is the same for all settings.
     """
 
     def __init__(self, runs: list[dict]):
@@ -43,7 +43,7 @@ class RepresentationSampler:
                 continue
             rows, z_NxD = representations.get_run(n)
             if len(rows) > MAX_UTTERANCES:
-                # By a random number of each utterance, whatever else is in the fold.
+                # An utterance's random number does not depend on the other rows of the fold.
                 number_N = np.random.default_rng(0).random(rows[-1] + 1)[rows]
                 chosen = np.sort(np.argsort(number_N)[:MAX_UTTERANCES])
                 rows, z_NxD = rows[chosen], z_NxD[chosen]
@@ -55,19 +55,20 @@ class RepresentationSampler:
 
         By utterance: `utterance`, `speaker` and `emotion`, from the columns `text`. `setting` has
         the settings' labels. For setting n: z_n (float16), row_n (indices of utterances) and part_n
-        (train, adapt, withheld, dev or test). Of more than MAX_UTTERANCES utterances, the columns
-        have only those of the sample.
+        (train, adapt, withheld, dev or test). If the task has more than MAX_UTTERANCES utterances,
+        the columns have only those of the samples.
         """
-        kept = np.arange(len(text['utterance']))
-        if len(kept) > MAX_UTTERANCES:
-            kept = np.unique(np.concatenate([s.rows for s in self.samples.values()] or [kept]))
+        column_rows = np.arange(len(text['utterance']))
+        if len(column_rows) > MAX_UTTERANCES and self.samples:
+            sampled = [sample.rows for sample in self.samples.values()]
+            column_rows = np.unique(np.concatenate(sampled))
         arrays = {}
         for key in ('utterance', 'speaker', 'emotion'):
-            arrays[key] = text[key][kept].astype(str)
+            arrays[key] = text[key][column_rows].astype(str)
         arrays['setting'] = np.array(list(self.samples), str)
         for n, sample in enumerate(self.samples.values()):
             arrays[f'z_{n}'] = sample.z_NxD.astype(np.float16)
-            arrays[f'row_{n}'] = np.searchsorted(kept, sample.rows)
+            arrays[f'row_{n}'] = np.searchsorted(column_rows, sample.rows)
             arrays[f'part_{n}'] = _part_names(sample)
         return arrays
 

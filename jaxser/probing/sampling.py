@@ -1,13 +1,13 @@
 """Random samples of the questions that are too large to fit attackers on all of their utterances.
 
-What an attacker computes grows with utterances times classes. A question with more than MAX_CLASSES
-classes is therefore asked about so many of them, chosen at random. Of these, at most MAX_FITTED
-utterances fit the attackers, at most MAX_TESTED choose their settings, and at most MAX_TESTED are
-tested (of a crossed question: in each half). Each class has the same number of them, or all that it
-has. Smaller questions are asked as they are.
+The time and memory of an attacker grow with utterances times classes. A question with more than
+MAX_CLASSES classes is therefore asked about MAX_CLASSES of them, chosen at random. At most
+MAX_FITTED of their utterances fit the attackers, at most MAX_TESTED choose the settings, and at
+most MAX_TESTED are tested (of a crossed question: in each half). Each class has the same number of
+utterances, or all that it has. Smaller questions are asked as they are.
 
-The sample depends only on the seed, the fold and the question: all runs and all attackers have the
-same one, so that their recalls can be compared speaker by speaker.
+The sample depends only on the seed, the fold and the question. It is the same for all runs of a
+fold and for all attackers, so that their recalls can be compared speaker by speaker.
 """
 
 import hashlib
@@ -18,25 +18,30 @@ MAX_CLASSES = 128
 MAX_FITTED = 8192
 MAX_TESTED = 4096
 
-SAMPLING_STREAM = 3  # a random stream apart from those of the questions, which go on with letters
+SAMPLING_STREAM = 3  # separates these random numbers from those that split the question
 
 
 def sampling_random(seed: int, fold_number: int, question: str) -> np.random.Generator:
-    """Returns the random numbers of a question's sample."""
+    """Returns the random generator of a question's sample."""
     return np.random.default_rng((seed, fold_number, SAMPLING_STREAM, *question.encode()))
 
 
-def sample_classes(class_K: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Returns at most MAX_CLASSES of the classes, ascending."""
+def sample_classes(
+    class_K: np.ndarray, tested_classes: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Returns at most MAX_CLASSES of the classes, ascending; first of all those that are tested."""
     if len(class_K) <= MAX_CLASSES:
         return class_K
-    return np.sort(random.permutation(class_K)[:MAX_CLASSES])
+    shuffled_K = random.permutation(class_K)
+    is_tested_K = np.isin(shuffled_K, tested_classes)
+    by_priority_K = np.concatenate([shuffled_K[is_tested_K], shuffled_K[~is_tested_K]])
+    return np.sort(by_priority_K[:MAX_CLASSES])
 
 
 def sample_rows(
     rows: np.ndarray, label_N: np.ndarray, limit: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Returns at most `limit` of the rows, in their order; as many of each class as possible."""
+    """Returns at most `limit` of the rows, in their order: equally many of each class, or all."""
     if len(rows) <= limit:
         return rows
     order = random.permutation(len(rows))

@@ -66,8 +66,8 @@ SEEN_NOTE = (
     'With config.protocol.withhold = 0.2, attackers are tested on withheld utterances.'
 )
 SAMPLED_NOTE = (
-    'Sampled: there are so many speakers or utterances that attackers are fitted and tested on a '
-    'sample of them, which is the same for all runs.'
+    'Sampled: attackers are fitted and tested on a random sample, because there are very many '
+    'speakers or utterances. All runs of a fold have the same sample.'
 )
 BELOW_CHANCE_NOTE = (
     'Below chance: an attacker is wrong more often than by guessing, significantly (p < 0.01). '

@@ -93,8 +93,8 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
 
     target_NxK = one_hot(data.y_N, linear.w_fit.shape[1])
 
-    def gradient(params, weight_N):
-        """Returns the gradient of the weighted cross-entropy and the penalty."""
+    def loss_gradient(params, weight_N):
+        """Returns the gradient of the weighted cross-entropy plus the penalty."""
         scores_NxK, pull_back = jax.vjp(lambda params: scores(params, x_NxE), params)
         # In closed form: automatic differentiation of the loss takes three times as long.
         residual_NxK = jax.nn.softmax(scores_NxK) - target_NxK
@@ -107,7 +107,7 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
 
         def step(_, carry):
             params, state = carry
-            updates, state = optimizer.update(gradient(params, weight_N), state, params)
+            updates, state = optimizer.update(loss_gradient(params, weight_N), state, params)
             return optax.apply_updates(params, updates), state
 
         carry = training.params, training.optimizer_state

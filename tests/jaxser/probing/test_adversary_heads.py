@@ -144,10 +144,10 @@ def test_many_utterances_are_seen_in_batches(two_runs, monkeypatch):
 
 @pytest.mark.parametrize(
     ('batch_size', 'max_batches', 'expected'),
-    [(100, 10, (1, 18)), (7, 10, (3, 7)), (7, 2, (2, 7))],
+    [(100, 10, (1, 18)), (7, 10, (3, 6)), (7, 2, (2, 7))],
 )
 def test_batches_have_each_utterance_once(batch_size, max_batches, expected, monkeypatch):
-    """Or a random part of the utterances, if there are too many; the rest is padding."""
+    """Or a random sample, if there are too many. Batches of a run differ by at most one."""
     monkeypatch.setattr(adversary_heads, 'BATCH_SIZE', batch_size)
     monkeypatch.setattr(adversary_heads, 'MAX_BATCHES', max_batches)
     inputs = []
@@ -160,11 +160,12 @@ def test_batches_have_each_utterance_once(batch_size, max_batches, expected, mon
     assert stacked.z_NxD.shape == (2, *expected, 1)
     assert stacked.batch['speaker_seen_K'].shape == (2, K)
     for n, count in enumerate((12, 18)):
-        used = stacked.batch['speaker_B'][n][stacked.batch['speaker_B'][n] >= 0]
+        speaker_ZxB = stacked.batch['speaker_B'][n]
+        is_used_ZxB = speaker_ZxB >= 0
+        used = speaker_ZxB[is_used_ZxB]
         assert len(np.unique(used)) == len(used) == min(count, np.prod(expected))
-        np.testing.assert_array_equal(
-            stacked.z_NxD[n][..., 0], stacked.batch['speaker_B'][n].clip(min=-1) + 1
-        )
+        assert np.ptp(is_used_ZxB.sum(axis=1)) <= 1
+        np.testing.assert_array_equal(stacked.z_NxD[n][..., 0], speaker_ZxB + 1)
 
 
 def test_methods_without_heads_and_folds_without_domains_have_no_losses(two_runs):

@@ -163,7 +163,7 @@ def test_few_validation_utterances_do_not_justify_certainty(utterances):
 
 
 def test_an_answer_about_a_sample_says_so():
-    """Its numbers are those of the sample, and chance too; beside them are those of everything."""
+    """`classes`, `n` and `chance` are those of the sample; `sampled_from` has those before it."""
     population = Population(classes=90, tested=5000, sample_sha256='abc')
     answer = probe(clouds(1.0), make_question()._replace(population=population))
     whole = probe(clouds(1.0))

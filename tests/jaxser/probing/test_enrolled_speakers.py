@@ -5,18 +5,13 @@ import pytest
 from helpers import tiny_config
 
 from data_pipelines.protocols.folds import Fold
-from jaxser.probing import jobs, prober
-from jaxser.probing.attackers import linear, mlp
+from jaxser.probing import prober
 from jaxser.training import experiment
 
 
 @pytest.fixture
-def probed(data, tmp_path, monkeypatch):
+def probed(data, tmp_path, monkeypatch, quick_attackers):
     """results.json, representations.npz, and each run's fold with the rows that were probed."""
-    jobs.compile_for_job.cache_clear()
-    jobs._fit_function.cache_clear()
-    monkeypatch.setattr(linear, 'MAX_ITERATIONS', 2)
-    monkeypatch.setattr(mlp, 'MAX_CHECKS', 1)
     config = tiny_config.get_config()
     keys = {
         'data.dir': str(data),
@@ -40,9 +35,7 @@ def probed(data, tmp_path, monkeypatch):
     monkeypatch.setattr(prober.Prober, 'probe_group', record_and_probe)
     results = prober.probe_sweep(tmp_path)
     with np.load(tmp_path / 'representations.npz', allow_pickle=False) as arrays:
-        yield results, dict(arrays), probed_rows
-    jobs.compile_for_job.cache_clear()
-    jobs._fit_function.cache_clear()
+        return results, dict(arrays), probed_rows
 
 
 def test_attackers_get_no_utterance_that_is_set_aside(probed):

@@ -41,7 +41,7 @@ def test_a_large_question_is_sampled_with_balanced_classes(low_limits):
     assert speaker.population.tested == 20
 
 
-def test_a_sample_is_of_the_rows_and_labels_of_the_question(low_limits, monkeypatch):
+def test_a_sample_has_rows_and_labels_of_the_question(low_limits, monkeypatch):
     sampled = questions_by_name()
     monkeypatch.undo()
     for name, question in questions_by_name().items():
@@ -74,6 +74,17 @@ def test_the_hash_is_that_of_the_utterances_of_each_part():
     expected = sampling.sample_sha256(names, *parts)
     assert expected == sampling.sample_sha256(names, parts[0][::-1], parts[1])
     assert expected != sampling.sample_sha256(names, np.array([0]), np.array([1, 2, 3]))
+
+
+def test_tested_classes_are_in_the_sample(monkeypatch):
+    """Otherwise there might be nothing to test."""
+    monkeypatch.setattr(sampling, 'MAX_CLASSES', 3)
+    tested_classes = np.array([2, 7])
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        chosen = sampling.sample_classes(np.arange(100), tested_classes, random)
+        assert len(chosen) == 3
+        assert np.isin(tested_classes, chosen).all()
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_the_page_says_that_speakers_were_sampled(tmp_path, no_figures, monkeypa
     write_sweep(tmp_path / 'whole')
     monkeypatch.setattr(finished_sweeps, 'speaker_answer', sampled_answer)
     write_sweep(tmp_path / 'sample')
-    sentence = 'fitted and tested on a sample of them'
+    sentence = 'fitted and tested on a random sample'
     assert sentence not in ' '.join(read_page(tmp_path / 'whole').text.split())
     assert sentence in ' '.join(read_page(tmp_path / 'sample').text.split())
 
