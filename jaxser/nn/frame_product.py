@@ -1,9 +1,9 @@
 """The product of all frames with one weight, whose gradients copy nothing.
 
-The gradient of the weight sums over two axes, examples and frames. XLA's CPU back end would first
-write both factors anew, each transposed. Here both axes are one before the product, and the factors
-are read as they are stored. A product of this kind is faster if its first factor is the narrower
-one.
+The gradient of the weight is a sum over two axes, examples and frames. XLA's CPU back end would
+first write a transposed copy of both factors. Here the two axes are joined before the product, and
+the factors are read as they are stored. Such a product is faster if its first factor is the
+narrower one.
 
 Shapes: x_BxTxC and y_BxTxW, or with B and T exchanged; N = B T.
 """
@@ -12,7 +12,7 @@ import jax
 
 
 def dot_general(x_BxTxC, weight_CxW, dimension_numbers, **options) -> jax.Array:
-    """Returns y_BxTxW. For the argument `dot_general` of nn.Dense, whose product it replaces."""
+    """Returns y_BxTxW; to be given to nn.Dense as its `dot_general`."""
     del dimension_numbers, options  # nn.Dense always sums over C, in the default precision
     return multiply_frames(x_BxTxC, weight_CxW)
 

@@ -81,8 +81,8 @@ class Dense(nn.Module):
     """A dense layer of x_BxTxD; its parameters are named and initialised as those of nn.Dense.
 
     If the collection ADAPTERS has {'a': a_DxR, 'b': b_RxF} for its kernel, the kernel is
-    kernel + a b (LoRA, Hu et al. 2021, arXiv 2106.09685). The sum is never computed: the product
-    with the kernel, which may be the same for many runs, stays apart from the narrow ones.
+    kernel + a b (LoRA, Hu et al. 2021, arXiv 2106.09685). The sum is never computed, so that runs
+    which share a kernel can also share the product with it.
     """
 
     features: int

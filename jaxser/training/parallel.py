@@ -8,11 +8,11 @@ process reads its own examples.
 
 The runs of a device are divided into blocks of V runs of one fold, which read the same batch
 (`runs_per_block`). On accelerators all runs are vmapped, and products with frozen weights are one
-product for a block. On a CPU blocks take turns, each through a whole chunk of steps, and in each
-step the runs of the block: there vmap makes no product faster, and the runs compete for the caches.
-A block has one copy of its batch, so that what depends on the batch and on frozen weights alone is
-computed once for all its runs: by vmap, or because XLA moves it out of the loop over the runs. A
-block has one run if the encoder has no frozen weights.
+product for a block. On a CPU the blocks take turns, each through a whole chunk of steps. Within a
+step the runs of a block take turns, too: on a CPU vmap makes no product faster, and vmapped runs
+compete for the caches. A block has one copy of its batch, so that what depends on the batch and on
+frozen weights alone is computed once for all its runs: by vmap, or because XLA moves it out of the
+loop over the runs. A block has one run if the encoder has no frozen weights.
 
 A device has the batches of the F folds that its runs need, and the hyper-parameter `slot` of a run
 is the index of its own fold among them.
@@ -345,11 +345,12 @@ class _RunFunctions:
                 return self._update(state_V, batch_F, shared, hyper_V)
 
             def update_and_store(s, carry):
+                def store(x_SxV, x_V):
+                    return x_SxV.at[s].set(x_V)
+
                 state_V, metrics_SxV = carry
                 state_V, metrics_V = update(state_V, s)
-                return state_V, jax.tree.map(
-                    lambda x_SxV, x_V: x_SxV.at[s].set(x_V), metrics_SxV, metrics_V
-                )
+                return state_V, jax.tree.map(store, metrics_SxV, metrics_V)
 
             S = len(jax.tree.leaves(batches_SxF)[0])
             shapes_V = jax.eval_shape(update, state_V, start)[1]

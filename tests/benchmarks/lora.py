@@ -8,7 +8,9 @@ each number of runs one JSON object is printed, with milliseconds per run and st
   one_by_one   a sweep of one run, which has the whole machine for itself
   in_turn      all runs in one program, each with its own copy of the batch
   together     all runs in one program, in blocks that share the batch, as training does it
-  ratio        together / one_by_one; the median of the ratios of the turns
+
+ratio_to_one_by_one and ratio_to_in_turn are the times of `together` divided by theirs: medians of
+the ratios of each repetition. scratch_gib_per_device is the temporary memory of a program.
 """
 
 import argparse
@@ -76,7 +78,6 @@ class Sweep:
 
     def __init__(self, options, runs: int, block: int | None = None):
         """Compiles it. `block` is the number of runs of a block, by default that of training."""
-
         from jaxser.features import SharedArrays
         from jaxser.training import parallel
 

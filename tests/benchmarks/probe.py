@@ -10,9 +10,9 @@ configs/tu_dat_msp_podcast.py, trained for one epoch on examples of 20 frames. T
 the corpora, prepared as in the header of their configurations with `--states pooled`. Further flags
 are given to the training, e.g. --config.sweep.seed=0, for a third of the runs.
 
-The training and the probe are commands of their own, with nothing in the compilation cache. Their
-processor time depends less on what else runs on the machine. `leakage` has the means over the runs,
-to compare two versions of the attackers.
+The training and the probe are separate commands, and the compilation cache is empty before the
+training. Processor time depends less than seconds on what else runs on the machine. `leakage` has
+the means over the runs, to compare two versions of the attackers.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('case', choices=[*STAND_INS, 'whisper_emodb', 'whisper_ravdess'])
-    parser.add_argument('--data', default='', help='the data folder; a new stand-in by default')
+    parser.add_argument('--data', default='', help='data folder (default: a new stand-in, or data)')
     options, flags = parser.parse_known_args()
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     versions['python'] = platform.python_version()
