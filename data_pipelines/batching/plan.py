@@ -122,7 +122,7 @@ class Item:
         row: of the utterances; -1 is padding. DxSxFxB in training, DxFxB in evaluation.
         start_frame: the first frame of each cut, in the shape of `row`; all 0 in evaluation.
         frames: the length T of the cuts, or the padded length of the whole utterances.
-        steps: in training, how many of the S steps belong to the epoch; the others are skipped.
+        steps: in training, how many of the S steps belong to the epoch; the others are left out.
         is_last: whether this is the last item of the part in this epoch.
         identity_count: in training, how many examples at the end of B are identity examples, whose
             emotions are not used.
@@ -152,7 +152,7 @@ def training_items(
     config,
     has_identity_batches: bool = False,
 ) -> Iterator[Item]:
-    """Yields an epoch in chunks of equal length, the last one padded with steps to be skipped.
+    """Yields an epoch in chunks of equal length, the last one padded with steps that are left out.
 
     `fold_DxF` are indices of `folds`. `config` is the data section of a configuration. With
     `has_identity_batches`, every step has as many identity examples as others, after them.
