@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,12 @@ def run_dask_workers(
 def connect(scheduler: str) -> distributed.Client:
     """Returns a client of the scheduler; UserError if it does not answer."""
     is_file = Path(scheduler).is_file()
+    if not is_file and not re.search(r':\d+$', scheduler):
+        raise UserError(
+            f'--dask is {scheduler}: there is no such file, and it is no address with a port. '
+            'Expected the address of a Dask scheduler, such as tcp://HOST:8786, or its scheduler '
+            'file.'
+        )
     location = {'scheduler_file': scheduler} if is_file else {'address': scheduler}
     try:
         return distributed.Client(**location, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -50,7 +50,8 @@ def open_npz(file: str | Path):
     except READ_ERRORS as error:
         raise UserError(
             f'{file} is damaged, or was not written by data_pipelines.pack '
-            f'({type(error).__name__}: {error}). Remove it and pack the corpus again.'
+            f'({type(error).__name__}: {error}). Remove it, and pack '
+            'the corpus or copy the file again.'
         ) from None
 
 

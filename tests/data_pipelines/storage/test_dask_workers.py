@@ -215,13 +215,19 @@ def test_worker_with_other_versions_is_refused(monkeypatch):
         dask_workers.check_versions(other | {'librosa': '0.2'})
 
 
-@pytest.mark.parametrize('address', ['tcp://127.0.0.1:1', 'no_such_file.json'])
-def test_scheduler_that_does_not_answer_is_a_sentence(address, monkeypatch):
+def test_scheduler_that_does_not_answer_is_a_sentence(monkeypatch):
     monkeypatch.setattr(dask_workers, 'CONNECT_SECONDS', 0.2)
+    address = 'tcp://127.0.0.1:1'
     with pytest.raises(
         UserError, match=rf'No Dask scheduler answers at {address} .*dask scheduler'
     ):
         dask_workers.connect(address)
+
+
+@pytest.mark.parametrize('scheduler', ['no_such_file.json', 'tcp://host'])
+def test_what_is_neither_a_file_nor_an_address_is_refused_at_once(scheduler):
+    with pytest.raises(UserError, match=f'--dask is {scheduler}: there is no such file'):
+        dask_workers.connect(scheduler)
 
 
 @pytest.mark.parametrize(
