@@ -35,9 +35,9 @@ INLINE_KEY = re.compile(r'`(?:--)?config\.(?!json\b)([a-z0-9_]+(?:\.[a-z0-9_]+)*
 FILE_OF_RESULTS = re.compile(r'`((?:runs|data|emotion_model)[^`\s]*)`')
 
 OTHER_PROGRAMS = {
-    '.ci/run', 'arecord', 'bash', 'cat', 'cd', 'cp', 'export', 'gcloud', 'git', 'hf', 'mkdir',
-    'mkdocs', 'mlflow', 'mv', 'pip', 'python', 'rm', 'ruff', 'sbatch', 'scp', 'tensorboard',
-    'wandb',
+    '.ci/run', 'arecord', 'bash', 'cat', 'cd', 'cp', 'dask', 'export', 'gcloud', 'git', 'hf',
+    'mkdir', 'mkdocs', 'mlflow', 'mv', 'pip', 'python', 'rm', 'ruff', 'sbatch', 'scp',
+    'tensorboard', 'wandb',
 }  # fmt: skip
 # Configurations that a page tells its reader to write.
 OWN_CONFIGURATION = re.compile(r'configs/my_\w+\.py')

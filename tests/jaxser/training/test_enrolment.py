@@ -28,6 +28,8 @@ from jaxser.training.validate import plan_programs
 
 ENROLLED = {'data.normalise': 'speaker_enrolled', 'sweep.lam': (0.5,)}
 VALUES = (0, 2, 'all')
+# The last epoch, so that the last checkpoint has the parameters at the end of training.
+SWEPT = {'sweep.enrol': VALUES, 'train.select': 'last epoch'}
 FILES = ('metrics.jsonl', 'predictions.csv')
 
 
@@ -75,7 +77,7 @@ def newest_arrays(path: Path) -> dict:
 def swept_enrolment(data, tmp_path_factory):
     """results.json and workdir of a sweep over the number of enrolled utterances."""
     path = tmp_path_factory.mktemp('enrolment')
-    return sweep(data, path, **{'sweep.enrol': VALUES, 'train.select': 'last epoch'}), path
+    return sweep(data, path, **SWEPT), path
 
 
 def test_no_utterance_that_is_set_aside_is_scored(data, swept_enrolment):
@@ -111,6 +113,7 @@ def test_a_sweep_over_enrol_equals_the_sweeps_one_by_one(data, swept_enrolment, 
     swept, path = swept_enrolment
     for n, enrol in enumerate(VALUES):
         changes = {'protocol.enrol': enrol, 'sweep.lam': (0.5, 0.0, 1.0)}
+        changes['train.select'] = 'last epoch'
         alone = sweep(data, tmp_path / str(enrol), **changes)
         for key in ('dev', 'test', 'selected', 'epoch'):
             assert alone['runs'][0][key] == swept['runs'][n][key]
@@ -129,8 +132,7 @@ def test_training_does_not_depend_on_the_number(swept_enrolment):
 @pytest.mark.slow
 def test_what_a_method_fits_before_training_does_not_depend_on_the_number(data, tmp_path):
     """The projection is fitted to the features of training speakers as training has them."""
-    changes = {'method': 'projection', 'sweep.lam': (), 'sweep.enrol': VALUES}
-    sweep(data, tmp_path, **changes, **{'train.select': 'last epoch'})
+    sweep(data, tmp_path, method='projection', **SWEPT | {'sweep.lam': ()})
     params = trained_params(tmp_path)
     assert np.any(params['projection']['basis'])
     assert_equal_runs(params)
@@ -164,7 +166,7 @@ def test_vmapped_runs_predict_what_they_predict_on_devices_of_their_own(
         return layout(*arguments, **{'devices': jax.devices()[:1], **options})
 
     monkeypatch.setattr(parallel, 'Layout', one_device_layout)
-    sweep(data, tmp_path, **{'sweep.enrol': VALUES})
+    sweep(data, tmp_path, **SWEPT)
     output = capsys.readouterr().out
     assert '3 runs in 1 program: 1 fold, 3 enrol' in output
     assert 'The audit is of the whole training part' not in output
@@ -185,8 +187,8 @@ def test_an_interrupted_sweep_resumes_to_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(distributed.Termination, 'is_requested', is_requested)
         with pytest.raises(distributed.Preempted, match='after epoch 1 of 2'):
-            sweep(data, tmp_path, **{'sweep.enrol': VALUES})
-    sweep(data, tmp_path, **{'sweep.enrol': VALUES})
+            sweep(data, tmp_path, **SWEPT)
+    sweep(data, tmp_path, **SWEPT)
     path = swept_enrolment[1]
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (path / name).read_bytes()
