@@ -245,8 +245,13 @@ def draw_figure(rows: list[dict], file: str) -> None:
     matplotlib.use('svg')
     from matplotlib import pyplot as plt
 
-    figure, axes_2xA = plt.subplots(2, len(STAGES), figsize=(12, 6), layout='constrained')
-    for column, (axis, stages) in enumerate(STAGES.items()):
+    measured = {row['axis'] for row in rows}
+    columns = [axis for axis in STAGES if axis in measured]
+    figure, axes_2xA = plt.subplots(
+        2, len(columns), figsize=(4 * len(columns), 6), layout='constrained', squeeze=False
+    )
+    for column, axis in enumerate(columns):
+        stages = STAGES[axis]
         for stage in stages:
             own_rows = [row for row in rows if (row['axis'], row['stage']) == (axis, stage)]
             own_rows.sort(key=lambda row: row['size'])
