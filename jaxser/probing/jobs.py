@@ -21,7 +21,7 @@ from jax.sharding import AxisType, PartitionSpec
 from threadpoolctl import threadpool_limits
 
 from jaxser.probing import attackers
-from jaxser.probing.attackers.job import JobData
+from jaxser.probing.attackers.job import JobData, Part
 from jaxser.probing.questions import Question
 from jaxser.training import memory
 
@@ -47,9 +47,13 @@ class Job(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The size of a program: N known and T tested examples, D dimensions, K classes."""
+    """The size of a program.
 
-    N: int
+    F examples are fitted, V choose the settings and T are tested; D dimensions, K classes.
+    """
+
+    F: int
+    V: int
     T: int
     D: int
     K: int
@@ -71,17 +75,21 @@ def size_class(size: int, smallest: int) -> int:
 
 
 class ShapeTable:
-    """The shapes of all jobs of a sweep: a job is padded to the largest of its size class."""
+    """The shapes of all jobs of a sweep: a job is padded to the largest of its size class.
+
+    The class depends on the number of known examples, F + V, and on the width.
+    """
 
     def __init__(self, questions: list[Question]):
         self.K = max((len(question.classes) for question in questions), default=2)
-        self.N: dict[int, int] = {}
+        self.F: dict[int, int] = {}
+        self.V: dict[int, int] = {}
         self.T: dict[int, int] = {}
         self.D: dict[int, int] = {}
         for question in questions:
-            known = len(question.fit_rows) + len(question.validation_rows)
-            key = size_class(known, SMALLEST_EXAMPLES)
-            self.N[key] = max(self.N.get(key, 0), known)
+            key = _known_class(question)
+            self.F[key] = max(self.F.get(key, 0), len(question.fit_rows))
+            self.V[key] = max(self.V.get(key, 0), len(question.validation_rows))
             self.T[key] = max(self.T.get(key, 0), len(question.test_rows))
 
     def add_width(self, width: int) -> None:
@@ -91,27 +99,34 @@ class ShapeTable:
 
     def get_shape(self, job: Job) -> Shape:
         """Returns the shape to which a job is padded."""
-        known = len(job.question.fit_rows) + len(job.question.validation_rows)
-        key = size_class(known, SMALLEST_EXAMPLES)
+        key = _known_class(job.question)
         width_key = size_class(job.x_NxD.shape[1], SMALLEST_DIMENSIONS)
-        return Shape(self.N[key], self.T[key], self.D[width_key], self.K)
+        return Shape(self.F[key], self.V[key], self.T[key], self.D[width_key], self.K)
+
+
+def _known_class(question: Question) -> int:
+    known = len(question.fit_rows) + len(question.validation_rows)
+    return size_class(known, SMALLEST_EXAMPLES)
 
 
 def make_job_data(job: Job, shape: Shape) -> JobData:
-    """Returns the arrays of a job, padded; the known examples are in a random, fixed order."""
+    """Returns the arrays of a job, padded; each part is in a random, fixed order."""
     question = job.question
-    fit, validation = question.fit_rows, question.validation_rows
-    order = np.random.default_rng(0).permutation(len(fit) + len(validation))
-    known_rows = np.concatenate([fit, validation])[order]
-    is_fit_N = (order < len(fit)).astype(np.float32)
-    known_NxD = job.x_NxD[job.positions(known_rows)]
-    test_TxD = job.x_NxD[job.positions(question.test_rows)]
+
+    def make_part(rows: np.ndarray, size: int) -> Part:
+        rows = np.random.default_rng(0).permutation(rows)
+        x_NxD = job.x_NxD[job.positions(rows)].astype(np.float32)
+        return Part(
+            x_NxD=_pad(x_NxD, (size, shape.D)),
+            y_N=_pad(question.label_N[rows].astype(np.int32), (size,)),
+            mask_N=_pad(np.ones(len(rows), np.float32), (size,)),
+        )
+
+    test_TxD = job.x_NxD[job.positions(question.test_rows)].astype(np.float32)
     return JobData(
-        x_NxD=_pad(known_NxD.astype(np.float32), (shape.N, shape.D)),
-        y_N=_pad(question.label_N[known_rows].astype(np.int32), (shape.N,)),
-        fit_N=_pad(is_fit_N, (shape.N,)),
-        validation_N=_pad(1 - is_fit_N, (shape.N,)),
-        test_TxD=_pad(test_TxD.astype(np.float32), (shape.T, shape.D)),
+        make_part(question.fit_rows, shape.F),
+        make_part(question.validation_rows, shape.V),
+        _pad(test_TxD, (shape.T, shape.D)),
     )
 
 
@@ -299,13 +314,12 @@ def _array_shapes(shape: Shape, first_axes: tuple[int, ...]) -> tuple:
     def array(dtype, *axes: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*first_axes, *axes), dtype)
 
-    data = JobData(
-        x_NxD=array(np.float32, shape.N, shape.D),
-        y_N=array(np.int32, shape.N),
-        fit_N=array(np.float32, shape.N),
-        validation_N=array(np.float32, shape.N),
-        test_TxD=array(np.float32, shape.T, shape.D),
-    )
+    def part(size: int) -> Part:
+        return Part(
+            array(np.float32, size, shape.D), array(np.int32, size), array(np.float32, size)
+        )
+
+    data = JobData(part(shape.F), part(shape.V), array(np.float32, shape.T, shape.D))
     return data, array(np.int32, shape.T)
 
 

@@ -7,7 +7,7 @@ from helpers import synthetic_utterances
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.protocols.folds import Fold
-from jaxser.probing.attackers.job import JobData
+from jaxser.probing.attackers.job import JobData, Part
 
 UTTERANCES = 24  # of each speaker
 
@@ -45,12 +45,12 @@ def make_job(
     A quarter of the others are the validation part.
     """
     known = round(len(x_MxD) * (1 - test_share))
-    validation_N = (np.arange(known) % 4 == 0).astype(np.float32)
-    data = JobData(
-        x_MxD[:known].astype(np.float32),
-        y_M[:known].astype(np.int32),
-        1 - validation_N,
-        validation_N,
-        x_MxD[known:].astype(np.float32),
-    )
-    return data, y_M[known:]
+    is_validation_N = np.arange(known) % 4 == 0
+
+    def make_part(chosen_N: np.ndarray) -> Part:
+        x_NxD = x_MxD[:known][chosen_N].astype(np.float32)
+        y_N = y_M[:known][chosen_N].astype(np.int32)
+        return Part(x_NxD, y_N, np.ones(len(y_N), np.float32))
+
+    test_TxD = x_MxD[known:].astype(np.float32)
+    return JobData(make_part(~is_validation_N), make_part(is_validation_N), test_TxD), y_M[known:]

@@ -61,5 +61,5 @@ def _stack(scores: list[Scores]) -> Scores:
 
 def _calibrated(scores: Scores, data: JobData, weights) -> Attack:
     """Returns the log-posteriors and the validation loss of one attacker."""
-    sharpness, loss = calibrate(scores.known_NxK, data.y_N, weights.validation_N)
+    sharpness, loss = calibrate(scores.validation_VxK, data.validation.y_N, weights.validation_V)
     return Attack(jax.nn.log_softmax(sharpness * scores.test_TxK), loss)

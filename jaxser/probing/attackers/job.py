@@ -1,8 +1,7 @@
 """The data of an attacker's job, what an attacker returns, and what all attackers share.
 
-Shapes: N known examples (the attacker is fitted on some and chooses its settings on the others),
-T tested examples, M = N + T, D dimensions, K classes. All classes have the same weight, whatever
-their counts.
+Shapes: N = F + V known examples (an attacker is fitted on F and chooses its settings on V), T
+tested examples, D dimensions, K classes. All classes have the same weight, whatever their counts.
 """
 
 from typing import NamedTuple
@@ -11,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# Attackers that compare all pairs of examples are fitted on the first ones of a job, which are in
+# Attackers that compare all pairs of examples use the first ones of each part; examples are in
 # random order.
-MAX_PAIRED_EXAMPLES = 2048
+MAX_PAIRED_FIT = 1536
+MAX_PAIRED_VALIDATION = 512  # in the last fit, on both parts
 
 # A dimension counts as constant if its variance is below the sum of these: an absolute one, and one
 # in relation to the square of its mean, whose rounding alone makes a variance.
@@ -26,41 +26,50 @@ ABSENT_CLASS_SCORE = -1e9
 SHARPNESS = tuple(0.01 * 10 ** (n / 5) for n in range(21))  # 0.01 to 100
 
 
-class JobData(NamedTuple):
-    """Examples of a classification task. Padded examples have 0 in both masks.
-
-    An attacker may use the labels and the examples of the two masks, and no others.
-    """
+class Part(NamedTuple):
+    """Examples with labels. Padded examples have 0 in the mask, and any label."""
 
     x_NxD: jax.Array
-    y_N: jax.Array  # any label is allowed where both masks are 0
-    fit_N: jax.Array  # float mask, 1 for the examples that the attacker is fitted on
-    validation_N: jax.Array  # float mask, 1 for the examples that choose its settings
+    y_N: jax.Array
+    mask_N: jax.Array  # float, 1 for the examples of the part
+
+    def first(self, limit: int) -> 'Part':
+        """Returns the first examples, at most `limit`."""
+        return Part(*(array[:limit] for array in self))
+
+
+class JobData(NamedTuple):
+    """Examples of a classification task. An attacker may use the labels of the two parts."""
+
+    fit: Part  # F examples that the attacker is fitted on
+    validation: Part  # V examples that choose its settings
     test_TxD: jax.Array
+
+    def known(self) -> Part:
+        """Returns the N = F + V examples of both parts, those of the fit part first."""
+        pairs = zip(self.fit, self.validation)
+        return Part(*(jnp.concatenate([fit, validation]) for fit, validation in pairs))
 
 
 class Scores(NamedTuple):
     """An attacker's scores of the examples of a job: log-odds up to a constant, not calibrated."""
 
-    known_NxK: jax.Array  # of the known examples, fitted on the fit part alone
-    test_TxK: jax.Array  # of the tested examples, fitted on the fit and validation parts
+    validation_VxK: jax.Array  # fitted on the fit part alone
+    test_TxK: jax.Array  # fitted on the fit and validation parts
 
 
 class Weights(NamedTuple):
     """Weights of the examples: 0 outside a part, the sum is 1, and equal for each class."""
 
-    fit_N: jax.Array
-    validation_N: jax.Array
+    fit_F: jax.Array
+    validation_V: jax.Array
     known_N: jax.Array  # of the fit and validation parts together
     present_K: jax.Array  # whether the fit part has an example of a class
 
 
-def balanced_weights(y_N: jax.Array, mask_N: jax.Array, classes: int) -> jax.Array:
-    """Returns weight_N of the masked examples: the sum is 1, and equal for each of their classes.
-
-    A label y may be outside 0..classes-1 for examples of weight 0.
-    """
-    member_NxK = one_hot(y_N, classes) * mask_N[:, None]
+def balanced_weights(part: Part, classes: int) -> jax.Array:
+    """Returns weight_N of a part: the sum is 1, and equal for each of its classes."""
+    member_NxK = one_hot(part.y_N, classes) * part.mask_N[:, None]
     count_K = member_NxK.sum(0)
     return (member_NxK / jnp.maximum(count_K, 1)).sum(1) / jnp.maximum((count_K > 0).sum(), 1)
 
@@ -68,25 +77,19 @@ def balanced_weights(y_N: jax.Array, mask_N: jax.Array, classes: int) -> jax.Arr
 def weigh(data: JobData, classes: int) -> Weights:
     """Returns the weights of a job's examples."""
     return Weights(
-        balanced_weights(data.y_N, data.fit_N, classes),
-        balanced_weights(data.y_N, data.validation_N, classes),
-        balanced_weights(data.y_N, data.fit_N + data.validation_N, classes),
-        (one_hot(data.y_N, classes) * data.fit_N[:, None]).sum(0) > 0,
+        balanced_weights(data.fit, classes),
+        balanced_weights(data.validation, classes),
+        balanced_weights(data.known(), classes),
+        (one_hot(data.fit.y_N, classes) * data.fit.mask_N[:, None]).sum(0) > 0,
     )
 
 
-def first_examples(data: JobData, weights: Weights, classes: int) -> tuple[JobData, Weights]:
-    """Returns the first MAX_PAIRED_EXAMPLES known examples of a job, and their weights."""
-    if len(data.x_NxD) <= MAX_PAIRED_EXAMPLES:
-        return data, weights
-    first = slice(0, MAX_PAIRED_EXAMPLES)
-    data = data._replace(
-        x_NxD=data.x_NxD[first],
-        y_N=data.y_N[first],
-        fit_N=data.fit_N[first],
-        validation_N=data.validation_N[first],
+def paired_examples(data: JobData) -> JobData:
+    """Returns the job with only those examples that are fitted by an attacker of all pairs."""
+    return data._replace(
+        fit=data.fit.first(MAX_PAIRED_FIT),
+        validation=data.validation.first(MAX_PAIRED_VALIDATION),
     )
-    return data, weigh(data, classes)._replace(present_K=weights.present_K)
 
 
 def one_hot(y_N: jax.Array, classes: int) -> jax.Array:
@@ -122,12 +125,18 @@ def calibrate(
 
 def standardise(data: JobData) -> JobData:
     """Returns the job standardised by the known examples; constant dimensions become 0."""
-    known_N = data.fit_N + data.validation_N
-    share_Nx1 = known_N[:, None] / known_N.sum()
-    mean_D = (data.x_NxD * share_Nx1).sum(0)
-    variance_D = ((data.x_NxD - mean_D) ** 2 * share_Nx1).sum(0)
+    known = data.known()
+    share_Nx1 = known.mask_N[:, None] / known.mask_N.sum()
+    mean_D = (known.x_NxD * share_Nx1).sum(0)
+    variance_D = ((known.x_NxD - mean_D) ** 2 * share_Nx1).sum(0)
     is_varying_D = variance_D > MIN_VARIANCE + MIN_RELATIVE_VARIANCE * mean_D**2
     scale_D = jnp.where(is_varying_D, 1 / jnp.sqrt(jnp.maximum(variance_D, MIN_VARIANCE)), 0.0)
-    return data._replace(
-        x_NxD=(data.x_NxD - mean_D) * scale_D, test_TxD=(data.test_TxD - mean_D) * scale_D
+
+    def scaled(x_NxD):
+        return (x_NxD - mean_D) * scale_D
+
+    return JobData(
+        data.fit._replace(x_NxD=scaled(data.fit.x_NxD)),
+        data.validation._replace(x_NxD=scaled(data.validation.x_NxD)),
+        scaled(data.test_TxD),
     )

@@ -9,9 +9,9 @@ from jaxser.probing.attackers.job import (
     JobData,
     Scores,
     Weights,
-    first_examples,
     mask_absent_classes,
     one_hot,
+    paired_examples,
     weighted_cross_entropy,
 )
 from jaxser.probing.attackers.rbf import squared_distances
@@ -55,39 +55,43 @@ def log_shares(x_MxD, neighbour_NxD, is_neighbour_MxN, class_N, vote_MxK, presen
 
 def fit_knn(data: JobData, weights: Weights, classes: int) -> KnnFit:
     """Fits the nearest neighbours of a standardised job."""
-    x_MxD = jnp.concatenate([data.x_NxD, data.test_TxD])
-    known_count, T = len(data.x_NxD), len(data.test_TxD)
-    y_N, validation_weight_N = data.y_N, weights.validation_N
-    data, weights = first_examples(data, weights, classes)
-    N = len(data.x_NxD)
-    known_N = data.fit_N + data.validation_N
-    target_NxK = one_hot(data.y_N, classes)
-    # Known examples have neighbours in the fit part, tested ones in both.
-    is_neighbour_MxN = jnp.concatenate(
-        [jnp.tile(data.fit_N > 0, (known_count, 1)), jnp.tile(known_N > 0, (T, 1))]
-    )
-    # One vote on average over the neighbours, and as many votes for each class.
-    votes = []
-    for mask_N, count in ((data.fit_N, known_count), (known_N, T)):
+    V, T = len(data.validation.y_N), len(data.test_TxD)
+    x_MxD = jnp.concatenate([data.validation.x_NxD, data.test_TxD])
+    paired = paired_examples(data)
+    neighbours = paired.known()
+    F, N = len(paired.fit.y_N), len(neighbours.y_N)
+    present_K = weights.present_K
+    target_NxK = one_hot(neighbours.y_N, classes)
+    # Validation examples have neighbours in the fit part, tested ones in both.
+    fit_mask_N = jnp.where(jnp.arange(N) < F, neighbours.mask_N, 0)
+    is_neighbour, votes = [], []
+    for mask_N, count in ((fit_mask_N, V), (neighbours.mask_N, T)):
+        is_neighbour.append(jnp.tile(mask_N > 0, (count, 1)))
+        # One vote on average over the neighbours, and as many votes for each class.
         count_K = target_NxK.T @ mask_N
-        vote_K = mask_N.sum() / weights.present_K.sum() / jnp.maximum(count_K, 1)
+        vote_K = mask_N.sum() / present_K.sum() / jnp.maximum(count_K, 1)
         votes.append(jnp.tile(vote_K, (count, 1)))
+    is_neighbour_MxN = jnp.concatenate(is_neighbour)
     vote_MxK = jnp.concatenate(votes)
 
-    present_K = weights.present_K
-
-    def scores(x_MxD):
-        return log_shares(x_MxD, x_MxD[:N], is_neighbour_MxN, data.y_N, vote_MxK, present_K)
+    def scores(arrays):
+        x_MxD, neighbour_NxD = arrays
+        return log_shares(
+            x_MxD, neighbour_NxD, is_neighbour_MxN, neighbours.y_N, vote_MxK, present_K
+        )
 
     def validation_loss(scores_MxK):
-        return weighted_cross_entropy(scores_MxK[:known_count], y_N, validation_weight_N)
+        return weighted_cross_entropy(scores_MxK[:V], data.validation.y_N, weights.validation_V)
 
-    scores_2xCxMxK = jax.lax.map(scores, jnp.stack([x_MxD, unit_rows(x_MxD)]))
-    scores_SxMxK = scores_2xCxMxK.reshape(-1, known_count + T, classes)
-    scores_SxMxK = mask_absent_classes(scores_SxMxK, weights.present_K)
+    # By the Euclidean distance, and by that of the unit vectors (cosine).
+    both_2xMxD = jnp.stack([x_MxD, unit_rows(x_MxD)])
+    both_2xNxD = jnp.stack([neighbours.x_NxD, unit_rows(neighbours.x_NxD)])
+    scores_2xCxMxK = jax.lax.map(scores, (both_2xMxD, both_2xNxD))
+    scores_SxMxK = scores_2xCxMxK.reshape(-1, V + T, classes)
+    scores_SxMxK = mask_absent_classes(scores_SxMxK, present_K)
     best = jax.vmap(validation_loss)(scores_SxMxK).argmin()
     return KnnFit(
-        Scores(scores_SxMxK[best, :known_count], scores_SxMxK[best, known_count:]),
+        Scores(scores_SxMxK[best, :V], scores_SxMxK[best, V:]),
         jnp.array(NEIGHBOURS)[best % len(NEIGHBOURS)],
         best >= len(NEIGHBOURS),
     )

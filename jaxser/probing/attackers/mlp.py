@@ -22,7 +22,7 @@ from jaxser.probing.attackers.job import (
     one_hot,
     weighted_cross_entropy,
 )
-from jaxser.probing.attackers.linear import LinearFit, append_one
+from jaxser.probing.attackers.linear import LinearFit, append_one, transposed_copy
 
 HIDDEN_WIDTH = 32
 LEARNING_RATE = 1e-2
@@ -48,16 +48,11 @@ class _Training(NamedTuple):
     optimizer_state: tuple
     lowest: jax.Array  # cross-entropy on the validation part
     best_check: jax.Array
-    known_NxK: jax.Array  # scores at the best check
-
-
-def network(params: dict, x_NxE: jax.Array) -> jax.Array:
-    """Returns scores_NxK: linear ones plus those of the hidden layer."""
-    return x_NxE @ params['linear'] + jax.nn.relu(x_NxE @ params['in']) @ params['out']
+    validation_VxK: jax.Array  # scores at the best check
 
 
 def random_features(x_NxE: jax.Array) -> jax.Array:
-    """Returns the initial weights ExH of the hidden layer, by He's rule.
+    """Returns the initial weights HxE of the hidden layer, by He's rule.
 
     Padded dimensions, which are 0 everywhere, change no other weight.
     """
@@ -66,7 +61,7 @@ def random_features(x_NxE: jax.Array) -> jax.Array:
     bias_1xH = random.normal(size=(1, HIDDEN_WIDTH))
     normal_ExH = np.concatenate([random.normal(size=(E - 1, HIDDEN_WIDTH)), bias_1xH])
     dimensions = (jnp.abs(x_NxE).max(0) > 0).sum()
-    return jnp.asarray(normal_ExH, jnp.float32) * jnp.sqrt(2 / dimensions)
+    return jnp.asarray(normal_ExH.T, jnp.float32) * jnp.sqrt(2 / dimensions)
 
 
 def is_over(training: _Training) -> jax.Array:
@@ -78,32 +73,45 @@ def is_over(training: _Training) -> jax.Array:
 
 
 def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
-    """Fits the network of a standardised job, from the solution of the linear attacker."""
-    x_NxE, test_TxE = append_one(data.x_NxD), append_one(data.test_TxD)
+    """Fits the network of a standardised job, from the solution of the linear attacker.
+
+    As in `linear.minimise`, the examples are the last axis of scores.
+    """
+    known = data.known()
+    F, K = len(data.fit.y_N), len(weights.present_K)
+    x_NxE = append_one(known.x_NxD)
+    x_ExN = transposed_copy(x_NxE)
+    target_KxN = one_hot(known.y_N, K).T
+    fit_weight_N = jnp.zeros_like(weights.known_N).at[:F].set(weights.fit_F)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    into_ExH = random_features(x_NxE)
+    into_HxE = random_features(x_NxE)
 
-    def initial_params(w_ExK):
+    def initial_params(w_KxE):
         """Returns a network that computes the linear scores of the weights w."""
-        out_HxK = jnp.zeros((HIDDEN_WIDTH, w_ExK.shape[1]))
-        return {'linear': w_ExK, 'in': into_ExH, 'out': out_HxK}
+        return {'linear': w_KxE, 'in': into_HxE, 'out': jnp.zeros((K, HIDDEN_WIDTH))}
 
-    def scores(params, x):
-        return mask_absent_classes(network(params, x), weights.present_K)
-
-    target_NxK = one_hot(data.y_N, linear.w_fit.shape[1])
+    def forward(params, x_ExM):
+        """Returns the hidden layer HxM, and the scores KxM: linear ones plus those of it."""
+        hidden_HxM = jax.nn.relu(params['in'] @ x_ExM)
+        scores_KxM = params['linear'] @ x_ExM + params['out'] @ hidden_HxM
+        return hidden_HxM, mask_absent_classes(scores_KxM, weights.present_K[:, None])
 
     def loss_gradient(params, weight_N):
-        """Returns the gradient of the weighted cross-entropy plus the penalty."""
-        scores_NxK, pull_back = jax.vjp(lambda params: scores(params, x_NxE), params)
-        # In closed form: automatic differentiation of the loss takes three times as long.
-        residual_NxK = jax.nn.softmax(scores_NxK) - target_NxK
-        (gradient,) = pull_back(residual_NxK * weight_N[:, None])
-        penalty_ExK = linear.l2 * params['linear'].at[-1].set(0)
-        return gradient | {'linear': gradient['linear'] + penalty_ExK}
+        """Returns the gradient of the weighted cross-entropy plus the penalty.
+
+        In closed form: automatic differentiation takes several times as long.
+        """
+        hidden_HxN, scores_KxN = forward(params, x_ExN)
+        residual_KxN = (jax.nn.softmax(scores_KxN, axis=0) - target_KxN) * weight_N
+        by_hidden_HxN = jnp.where(hidden_HxN > 0, params['out'].T @ residual_KxN, 0)
+        return {
+            'linear': residual_KxN @ x_NxE + linear.l2 * params['linear'].at[:, -1].set(0),
+            'in': by_hidden_HxN @ x_NxE,
+            'out': residual_KxN @ hidden_HxN.T,
+        }
 
     def train(training: _Training) -> _Training:
-        weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
+        weight_N = jnp.where(training.is_last, weights.known_N, fit_weight_N)
 
         def step(_, carry):
             params, state = carry
@@ -112,8 +120,8 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
 
         carry = training.params, training.optimizer_state
         params, state = jax.lax.fori_loop(0, STEPS_PER_CHECK, step, carry)
-        known_NxK = scores(params, x_NxE)
-        value = weighted_cross_entropy(known_NxK, data.y_N, weights.validation_N)
+        validation_VxK = forward(params, x_ExN[:, F:])[1].T
+        value = weighted_cross_entropy(validation_VxK, data.validation.y_N, weights.validation_V)
         is_better = (value < training.lowest) & ~training.is_last
         check = training.check + 1
         return training._replace(
@@ -122,11 +130,11 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
             optimizer_state=state,
             lowest=jnp.where(is_better, value, training.lowest),
             best_check=jnp.where(is_better, check, training.best_check),
-            known_NxK=jnp.where(is_better, known_NxK, training.known_NxK),
+            validation_VxK=jnp.where(is_better, validation_VxK, training.validation_VxK),
         )
 
     def restart(training: _Training) -> _Training:
-        params = initial_params(linear.w_known)
+        params = initial_params(linear.w_known_KxE)
         return training._replace(
             is_last=jnp.bool_(True),
             check=jnp.zeros_like(training.check),
@@ -143,17 +151,18 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     def should_continue(training: _Training):
         return ~(training.is_last & is_over(training))
 
-    params = initial_params(linear.w_fit)
-    linear_NxK = linear.scores.known_NxK
+    params = initial_params(linear.w_fit_KxE)
+    linear_VxK = linear.scores.validation_VxK
     training = _Training(
         is_last=jnp.bool_(False),
         check=jnp.int32(0),
         params=params,
         optimizer_state=optimizer.init(params),
-        lowest=weighted_cross_entropy(linear_NxK, data.y_N, weights.validation_N),
+        lowest=weighted_cross_entropy(linear_VxK, data.validation.y_N, weights.validation_V),
         best_check=jnp.int32(0),
-        known_NxK=linear_NxK,
+        validation_VxK=linear_VxK,
     )
     training = jax.lax.while_loop(should_continue, train_or_restart, training)
-    result = Scores(training.known_NxK, scores(training.params, test_TxE))
+    test_TxK = forward(training.params, append_one(data.test_TxD).T)[1].T
+    result = Scores(training.validation_VxK, test_TxK)
     return MlpFit(result, training.best_check * STEPS_PER_CHECK)

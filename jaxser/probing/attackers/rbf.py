@@ -14,9 +14,10 @@ from jaxser.probing.attackers.job import (
     Scores,
     Weights,
     calibrate,
-    first_examples,
     mask_absent_classes,
     one_hot,
+    paired_examples,
+    weigh,
 )
 
 # The kernel is exp(-d^2 / (bandwidth * m)): d^2 is the squared distance, m a typical one.
@@ -35,13 +36,12 @@ class RbfFit(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """The state of the search for bandwidth and ridge."""
+    """The best settings of the search so far, and what was fitted with them."""
 
     lowest: jax.Array  # cross-entropy on the validation part
     bandwidth: jax.Array
     ridge: jax.Array
-    alpha_NxK: jax.Array  # coefficients with the best settings
-    last_alpha_NxK: jax.Array  # coefficients of the last fit
+    validation_VxK: jax.Array  # scores
 
 
 def squared_distances(a_MxD: jax.Array, b_NxD: jax.Array) -> jax.Array:
@@ -63,45 +63,47 @@ def coefficients(kernel_NxN, target_NxK, weight_N, ridge):
 
 def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     """Fits the kernel machine of a standardised job."""
-    known_MxD, test_TxD = data.x_NxD, data.test_TxD
-    data, weights = first_examples(data, weights, classes)
-    N = len(data.x_NxD)
-    known_N = data.fit_N + data.validation_N
-    target_NxK = one_hot(data.y_N, classes) - 1 / weights.present_K.sum()
-    distance_NxN = squared_distances(data.x_NxD, data.x_NxD)
+    paired = paired_examples(data)
+    present_K = weights.present_K
+    paired_weights = weigh(paired, classes)
+    fit, known = paired.fit, paired.known()
+    target_FxK = one_hot(fit.y_N, classes) - 1 / present_K.sum()
+    target_NxK = one_hot(known.y_N, classes) - 1 / present_K.sum()
+    distance_NxN = squared_distances(known.x_NxD, known.x_NxD)
+    F = len(fit.y_N)
+    distance_FxF = distance_NxN[:F, :F]
+    distance_VxF = squared_distances(data.validation.x_NxD, fit.x_NxD)
     # Over all pairs of known examples; a mean needs no sorting, unlike the usual median.
-    mean_distance = known_N @ distance_NxN @ known_N / known_N.sum() ** 2
+    mean_distance = known.mask_N @ distance_NxN @ known.mask_N / known.mask_N.sum() ** 2
     bandwidths = jnp.maximum(mean_distance, MIN_DISTANCE) * jnp.array(BANDWIDTHS)
-    last_turn = len(BANDWIDTHS) + len(RIDGES)
 
-    # One loop over the candidates and the last fit, on both parts: the solver is compiled once.
-    def fit_turn(search: _Search, turn) -> tuple[_Search, None]:
-        is_last = turn == last_turn
+    # One loop over the candidates: the solver is compiled once for them.
+    def try_settings(search: _Search, turn) -> tuple[_Search, None]:
         is_bandwidth_tried = turn < len(BANDWIDTHS)
         bandwidth = jnp.where(is_bandwidth_tried, bandwidths[turn], search.bandwidth)
-        ridge = jnp.where(is_last, search.ridge, jnp.array(RIDGES)[turn - len(BANDWIDTHS)])
+        ridge = jnp.array(RIDGES)[turn - len(BANDWIDTHS)]
         ridge = jnp.where(is_bandwidth_tried, FIRST_RIDGE, ridge)
-        kernel_NxN = jnp.exp(-distance_NxN / bandwidth)
-        fit_weight_N = weights.fit_N * data.fit_N.sum()
-        weight_N = jnp.where(is_last, weights.known_N * known_N.sum(), fit_weight_N)
-        alpha_NxK = coefficients(kernel_NxN, target_NxK, weight_N, ridge)
-        scores_NxK = mask_absent_classes(kernel_NxN @ alpha_NxK, weights.present_K)
-        _, loss = calibrate(scores_NxK, data.y_N, weights.validation_N)
-        is_better = (loss < search.lowest) & ~is_last
-        new = _Search(loss, bandwidth, ridge, alpha_NxK, alpha_NxK)
-        best = jax.tree.map(lambda new, old: jnp.where(is_better, new, old), new, search)
-        return best._replace(last_alpha_NxK=alpha_NxK), None
+        weight_F = paired_weights.fit_F * fit.mask_N.sum()
+        kernel_FxF = jnp.exp(-distance_FxF / bandwidth)
+        alpha_FxK = coefficients(kernel_FxF, target_FxK, weight_F, ridge)
+        scores_VxK = scores(distance_VxF, alpha_FxK, bandwidth)
+        _, loss = calibrate(scores_VxK, data.validation.y_N, weights.validation_V)
+        new = _Search(loss, bandwidth, ridge, scores_VxK)
+        is_better = loss < search.lowest
+        return jax.tree.map(lambda new, old: jnp.where(is_better, new, old), new, search), None
 
-    def scores(x_MxD, alpha_NxK):
-        """Returns the scores of any examples, with the best bandwidth."""
-        kernel_MxN = jnp.exp(-squared_distances(x_MxD, data.x_NxD) / search.bandwidth)
-        return mask_absent_classes(kernel_MxN @ alpha_NxK, weights.present_K)
+    def scores(distance_MxN, alpha_NxK, bandwidth):
+        return mask_absent_classes(jnp.exp(-distance_MxN / bandwidth) @ alpha_NxK, present_K)
 
-    zeros_NxK = jnp.zeros((N, classes))
-    initial = _Search(
-        jnp.float32(jnp.inf), bandwidths[0], jnp.float32(FIRST_RIDGE), zeros_NxK, zeros_NxK
-    )
-    search, _ = jax.lax.scan(fit_turn, initial, jnp.arange(last_turn + 1))
-    result = Scores(scores(known_MxD, search.alpha_NxK), scores(test_TxD, search.last_alpha_NxK))
+    zeros_VxK = jnp.zeros((len(data.validation.y_N), classes))
+    initial = _Search(jnp.float32(jnp.inf), bandwidths[0], jnp.float32(FIRST_RIDGE), zeros_VxK)
+    turns = jnp.arange(len(BANDWIDTHS) + len(RIDGES))
+    search, _ = jax.lax.scan(try_settings, initial, turns)
+
+    weight_N = paired_weights.known_N * known.mask_N.sum()
+    kernel_NxN = jnp.exp(-distance_NxN / search.bandwidth)
+    alpha_NxK = coefficients(kernel_NxN, target_NxK, weight_N, search.ridge)
+    distance_TxN = squared_distances(data.test_TxD, known.x_NxD)
+    test_TxK = scores(distance_TxN, alpha_NxK, search.bandwidth)
     relative_bandwidth = search.bandwidth / bandwidths[0] * BANDWIDTHS[0]
-    return RbfFit(result, relative_bandwidth, search.ridge)
+    return RbfFit(Scores(search.validation_VxK, test_TxK), relative_bandwidth, search.ridge)

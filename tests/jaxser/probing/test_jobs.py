@@ -69,8 +69,8 @@ def use_batches_on_one_device(monkeypatch) -> None:
 
 def nearest_mean(data: JobData, classes: int) -> attackers.Attack:
     """Fits an attacker that compiles quickly; vmapped attackers are tested in test_attackers.py."""
-    known_N = data.fit_N + data.validation_N
-    mean_KxD = (one_hot(data.y_N, classes) * known_N[:, None]).T @ data.x_NxD
+    known = data.known()
+    mean_KxD = (one_hot(known.y_N, classes) * known.mask_N[:, None]).T @ known.x_NxD
     log_p_TxK = jax.nn.log_softmax(data.test_TxD @ mean_KxD.T)
     log_p_AxTxK = jnp.stack([log_p_TxK] * len(attackers.ATTACKERS))
     return attackers.Attack(log_p_AxTxK, -log_p_AxTxK.mean((1, 2)))
@@ -185,7 +185,7 @@ def test_small_jobs_are_not_padded_to_the_size_of_large_ones():
         made[name] = made[name]._replace(question=question)
     shapes = jobs.ShapeTable([job.question for job in made.values()])
     shapes.add_width(4)
-    padded = {name: shapes.get_shape(job).N for name, job in made.items()}
+    padded = {name: shapes.get_shape(job).F for name, job in made.items()}
     assert padded == {'tiny': 200, 'small': 200, 'middle': 480, 'large': 480, 'huge': 2000}
 
 
@@ -198,19 +198,21 @@ def test_an_error_in_a_thread_is_raised():
 
 
 def test_a_jobs_data_are_the_rows_of_its_question(mixed_jobs):
-    """Each known row once, in the right mask, with its own label."""
+    """Each known row once, in the right part, with its own label."""
     job = mixed_jobs[0]
     question = job.question
-    data = jobs.make_job_data(job, jobs.Shape(70, 40, 9, 4))
-    for mask_N, rows in (
-        (data.fit_N, question.fit_rows),
-        (data.validation_N, question.validation_rows),
-    ):
-        assert mask_N.sum() == len(rows)
-        expected = np.sort(job.x_NxD[np.searchsorted(job.rows, rows), 0].astype(np.float32))
-        np.testing.assert_array_equal(np.sort(data.x_NxD[mask_N > 0, 0]), expected)
-    is_used_N = data.fit_N + data.validation_N > 0
+    data = jobs.make_job_data(job, jobs.Shape(50, 20, 40, 9, 4))
     by_value = dict(zip(job.x_NxD[:, 0].astype(np.float32), question.label_N[job.rows]))
-    assert [by_value[value] for value in data.x_NxD[is_used_N, 0]] == data.y_N[is_used_N].tolist()
-    assert not data.x_NxD[:, 5:].any()
-    assert jax.tree.map(np.shape, data).test_TxD == (40, 9)
+    for part, size, rows in (
+        (data.fit, 50, question.fit_rows),
+        (data.validation, 20, question.validation_rows),
+    ):
+        assert part.x_NxD.shape == (size, 9)
+        assert part.mask_N.sum() == len(rows)
+        expected = np.sort(job.x_NxD[np.searchsorted(job.rows, rows), 0].astype(np.float32))
+        value_N = part.x_NxD[part.mask_N > 0, 0]
+        np.testing.assert_array_equal(np.sort(value_N), expected)
+        labels = part.y_N[part.mask_N > 0].tolist()
+        assert [by_value[value] for value in value_N] == labels
+        assert not part.x_NxD[:, 5:].any()
+    assert data.test_TxD.shape == (40, 9)

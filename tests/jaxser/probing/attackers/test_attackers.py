@@ -86,13 +86,18 @@ def test_exclusive_or_is_found_by_all_but_the_linear_attacker(noise_dimensions):
 def test_the_linear_attacker_is_scikit_learns_logistic_regression():
     """With the same L2: the same posteriors, with balanced classes."""
     data, _ = make_clouds(1.0, examples=480)
-    y_N = np.where((data.y_N == 3) & (np.arange(len(data.y_N)) % 3 > 0), 0, data.y_N)  # 3 is rare
-    data = data._replace(y_N=y_N)
+    parts = []
+    for part in data[:2]:  # class 3 is rare
+        is_kept_N = (part.y_N != 3) | (np.arange(len(part.y_N)) % 3 == 0)
+        parts.append(part._replace(y_N=np.where(is_kept_N, part.y_N, 0).astype(np.int32)))
+    data = job.JobData(*parts, data.test_TxD)
     standard = job.standardise(data)
     found = jax.jit(linear.fit_linear, static_argnums=2)(standard, job.weigh(standard, K), K)
+    known = standard.known()
+    y_N = np.asarray(known.y_N)
     weight_N = 1 / (K * np.bincount(y_N)[y_N])
     reference = LogisticRegression(C=1 / float(found.l2), tol=1e-8, max_iter=2000)
-    reference.fit(np.asarray(standard.x_NxD), y_N, sample_weight=weight_N)
+    reference.fit(np.asarray(known.x_NxD), y_N, sample_weight=weight_N)
     log_p_TxK = np.asarray(jax.nn.log_softmax(found.scores.test_TxK))
     expected_TxK = reference.predict_log_proba(np.asarray(standard.test_TxD))
     np.testing.assert_allclose(log_p_TxK, expected_TxK, atol=0.02)
@@ -149,50 +154,53 @@ def test_vmapped_jobs_have_the_posteriors_of_single_jobs():
         np.testing.assert_allclose(together.log_p_AxTxK[n], alone.log_p_AxTxK, atol=5e-3)
 
 
-def test_examples_outside_both_masks_change_nothing():
+def test_masked_examples_change_nothing():
     """Neither their labels nor their values, nor those of other tested examples."""
     data, _ = make_clouds(1.0, examples=160)
-    is_padding_N = np.arange(len(data.y_N)) % 7 == 0
-    data = data._replace(
-        fit_N=np.where(is_padding_N, 0, data.fit_N).astype(np.float32),
-        validation_N=np.where(is_padding_N, 0, data.validation_N).astype(np.float32),
-    )
-    changed = data._replace(
-        x_NxD=np.where(is_padding_N[:, None], 9, data.x_NxD).astype(np.float32),
-        y_N=np.where(is_padding_N, np.arange(len(data.y_N)) % 9 - 1, data.y_N).astype(np.int32),
-        test_TxD=np.concatenate([data.test_TxD[:1], data.test_TxD[1:] + 100]),
-    )
-    first, second = fit(data), fit(changed)
+    masked, changed = [], []
+    for part in data[:2]:
+        is_padding_N = np.arange(len(part.y_N)) % 7 == 0
+        masked.append(part._replace(mask_N=np.float32(~is_padding_N)))
+        other_x_NxD = np.where(is_padding_N[:, None], 9, part.x_NxD).astype(np.float32)
+        any_label_N = np.arange(len(part.y_N)) % 9 - 1
+        other_y_N = np.where(is_padding_N, any_label_N, part.y_N).astype(np.int32)
+        changed.append(masked[-1]._replace(x_NxD=other_x_NxD, y_N=other_y_N))
+    other_test_TxD = np.concatenate([data.test_TxD[:1], data.test_TxD[1:] + 100])
+    first = fit(job.JobData(*masked, data.test_TxD))
+    second = fit(job.JobData(*changed, other_test_TxD))
     np.testing.assert_allclose(first.log_p_AxTxK[:, 0], second.log_p_AxTxK[:, 0], atol=2e-3)
     np.testing.assert_allclose(first.validation_loss_A, second.validation_loss_A, atol=1e-3)
 
 
 def test_a_class_without_fitted_examples_is_never_predicted():
     data, _ = make_clouds(3.0, examples=160)
-    is_known_N = data.y_N != 3
-    data = data._replace(fit_N=data.fit_N * is_known_N, validation_N=data.validation_N * is_known_N)
-    assert (fit(data).log_p_AxTxK[:, :, 3] < -1e6).all()
+    parts = [part._replace(mask_N=part.mask_N * (part.y_N != 3)) for part in data[:2]]
+    attack = fit(job.JobData(*parts, data.test_TxD))
+    assert (attack.log_p_AxTxK[:, :, 3] < -1e6).all()
 
 
 def test_pairs_are_compared_with_a_limited_number_of_examples(monkeypatch):
     """Attackers of all pairs are then fitted on the first examples, and remain good."""
     data, true_T = make_clouds(3.0, examples=1200)
-    monkeypatch.setattr(job, 'MAX_PAIRED_EXAMPLES', 100)
+    monkeypatch.setattr(job, 'MAX_PAIRED_FIT', 75)
+    monkeypatch.setattr(job, 'MAX_PAIRED_VALIDATION', 25)
     attack = jax.jit(functools.partial(attackers.fit_attackers, classes=K))(data)
     accuracy = accuracies(jax.tree.map(np.asarray, attack), true_T)
     assert min(accuracy.values()) > 0.9
-    changed = data._replace(x_NxD=np.concatenate([data.x_NxD[:100], -data.x_NxD[100:]]))
+    x_FxD = np.concatenate([data.fit.x_NxD[:75], -data.fit.x_NxD[75:]])
+    changed = data._replace(fit=data.fit._replace(x_NxD=x_FxD))
     again = jax.jit(functools.partial(attackers.fit_attackers, classes=K))(changed)
     accuracy = accuracies(jax.tree.map(np.asarray, again), true_T)
     assert accuracy['linear'] < 0.9  # it is fitted on all examples
+    assert min(accuracy['rbf'], accuracy['knn']) > 0.9
 
 
 def test_a_constant_dimension_is_standardised_to_zero():
     """A dead unit is 0 everywhere."""
     data, _ = make_clouds(1.0, examples=60)
-    data.x_NxD[:, 0] = 7.0
+    data.fit.x_NxD[:, 0] = data.validation.x_NxD[:, 0] = 7.0
     data.test_TxD[:, 0] = 8.0
     standard = job.standardise(jax.tree.map(jnp.asarray, data))
-    assert not standard.x_NxD[:, 0].any()
+    assert not standard.known().x_NxD[:, 0].any()
     assert not standard.test_TxD[:, 0].any()
-    assert jnp.isfinite(standard.x_NxD).all()
+    assert jnp.isfinite(standard.known().x_NxD).all()
