@@ -53,7 +53,7 @@ from jaxser.runs import run_label
 from jaxser.workdir_files import WorkdirFiles, damaged
 
 MAX_MAP_UTTERANCES = 500  # on a map; t-SNE takes two seconds for so many
-TSNE_STEPS = 500  # half of the library's; its objective ends 5 % higher on states of real speech
+TSNE_STEPS = 500  # half of the library's; its objective ends 1 % higher on real speech
 MIN_MAP_UTTERANCES = 3  # t-SNE cannot place fewer
 
 ATTACKERS_NOTE = (

@@ -107,7 +107,9 @@ def train_sweep(
         for number, program in enumerate(programs):
             bar.set_postfix_str('compiling')
             group_size = group_sizes.get(str(number))
-            note = f' (program {number + 1} of {len(programs)})' if len(programs) > 1 else ''
+            note = ''
+            if len(programs) > 1:
+                note = f' (program {number + 1} of {len(programs)}; each has a forecast)'
             trainer = Trainer(program, task, mel_RxM, group_size, program_note=note)
             group_sizes[str(number)] = trainer.group_size
             workdir.save_choices(choices)

@@ -210,16 +210,18 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
         is_resident = choices.get('resident', size <= limit)
     else:
         is_resident = config.data.resident == 'on'
-    sizes = f'{size / 2**20:.0f} MiB of {limit / 2**20:.0f} MiB that they may use'
+    size_text, limit_text = f'{size / 2**20:.0f} MiB', f'{limit / 2**20:.0f} MiB'
     if not is_resident and task.utterances.is_packed:
         raise UserError(
-            f'The features do not fit on the device ({sizes}), and a packed corpus (.npz) cannot '
-            'be streamed. If the shards are in config.data.dir too, set config.data.resident=off. '
-            'To use more of the memory of the device, set config.data.resident=on.'
+            f'The features do not fit on the device ({size_text}; they may use {limit_text} of its '
+            'memory), and a packed corpus (.npz) cannot be streamed. If the shards are in '
+            'config.data.dir too, set config.data.resident=off. To use more of the memory of the '
+            'device, set config.data.resident=on.'
         )
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
-    mode = 'stay on the device' if is_resident else 'are streamed from the shards'
+    verb = 'stay on' if is_resident else 'are streamed to'
     distributed.log(
-        f'Features, from {source}, {mode}: {sizes} (config.data.resident={config.data.resident}).'
+        f'Features ({size_text}) from {source} {verb} the device, of whose memory they may use '
+        f'{limit_text} (config.data.resident={config.data.resident}).'
     )
     return is_resident
