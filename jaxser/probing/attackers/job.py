@@ -61,7 +61,7 @@ class Scores(NamedTuple):
 class Weights(NamedTuple):
     """Weights of the examples: 0 outside a part, the sum is 1, and equal for each class."""
 
-    fit_F: jax.Array
+    fit_N: jax.Array  # 0 in the validation part
     validation_V: jax.Array
     known_N: jax.Array  # of the fit and validation parts together
     present_K: jax.Array  # whether the fit part has an example of a class
@@ -76,8 +76,9 @@ def balanced_weights(part: Part, classes: int) -> jax.Array:
 
 def weigh(data: JobData, classes: int) -> Weights:
     """Returns the weights of a job's examples."""
+    fit_F = balanced_weights(data.fit, classes)
     return Weights(
-        balanced_weights(data.fit, classes),
+        jnp.pad(fit_F, (0, len(data.validation.y_N))),
         balanced_weights(data.validation, classes),
         balanced_weights(data.known(), classes),
         (one_hot(data.fit.y_N, classes) * data.fit.mask_N[:, None]).sum(0) > 0,

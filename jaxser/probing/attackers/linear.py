@@ -99,7 +99,6 @@ def fit_linear(data: JobData, weights: Weights, classes: int) -> LinearFit:
     x_NxE = append_one(known.x_NxD)
     F = len(data.fit.y_N)
     target_KxN = one_hot(known.y_N, classes).T
-    fit_weight_N = jnp.zeros_like(weights.known_N).at[:F].set(weights.fit_F)
     l2s = jnp.array(L2)
 
     def scores(x_MxE, w_KxE):
@@ -109,7 +108,7 @@ def fit_linear(data: JobData, weights: Weights, classes: int) -> LinearFit:
     def fit_next(search: _Search) -> _Search:
         is_last = search.turn < 0
         l2 = jnp.where(is_last, search.best_l2, l2s[search.turn])
-        weight_N = jnp.where(is_last, weights.known_N, fit_weight_N)
+        weight_N = jnp.where(is_last, weights.known_N, weights.fit_N)
         initial = jnp.where(is_last, search.best_w, search.w)
         w = minimise(x_NxE, target_KxN, weight_N, weights.present_K, l2, initial)
         _, loss = calibrate(scores(x_NxE[F:], w), data.validation.y_N, weights.validation_V)

@@ -82,7 +82,6 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     x_NxE = append_one(known.x_NxD)
     x_ExN = transposed_copy(x_NxE)
     target_KxN = one_hot(known.y_N, K).T
-    fit_weight_N = jnp.zeros_like(weights.known_N).at[:F].set(weights.fit_F)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     into_HxE = random_features(x_NxE)
 
@@ -111,7 +110,7 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
         }
 
     def train(training: _Training) -> _Training:
-        weight_N = jnp.where(training.is_last, weights.known_N, fit_weight_N)
+        weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
 
         def step(_, carry):
             params, state = carry

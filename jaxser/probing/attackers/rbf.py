@@ -77,13 +77,16 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     mean_distance = known.mask_N @ distance_NxN @ known.mask_N / known.mask_N.sum() ** 2
     bandwidths = jnp.maximum(mean_distance, MIN_DISTANCE) * jnp.array(BANDWIDTHS)
 
+    def scores(distance_MxN, alpha_NxK, bandwidth):
+        return mask_absent_classes(jnp.exp(-distance_MxN / bandwidth) @ alpha_NxK, present_K)
+
     # One loop over the candidates: the solver is compiled once for them.
     def try_settings(search: _Search, turn) -> tuple[_Search, None]:
         is_bandwidth_tried = turn < len(BANDWIDTHS)
         bandwidth = jnp.where(is_bandwidth_tried, bandwidths[turn], search.bandwidth)
         ridge = jnp.array(RIDGES)[turn - len(BANDWIDTHS)]
         ridge = jnp.where(is_bandwidth_tried, FIRST_RIDGE, ridge)
-        weight_F = paired_weights.fit_F * fit.mask_N.sum()
+        weight_F = paired_weights.fit_N[:F] * fit.mask_N.sum()
         kernel_FxF = jnp.exp(-distance_FxF / bandwidth)
         alpha_FxK = coefficients(kernel_FxF, target_FxK, weight_F, ridge)
         scores_VxK = scores(distance_VxF, alpha_FxK, bandwidth)
@@ -91,9 +94,6 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
         new = _Search(loss, bandwidth, ridge, scores_VxK)
         is_better = loss < search.lowest
         return jax.tree.map(lambda new, old: jnp.where(is_better, new, old), new, search), None
-
-    def scores(distance_MxN, alpha_NxK, bandwidth):
-        return mask_absent_classes(jnp.exp(-distance_MxN / bandwidth) @ alpha_NxK, present_K)
 
     zeros_VxK = jnp.zeros((len(data.validation.y_N), classes))
     initial = _Search(jnp.float32(jnp.inf), bandwidths[0], jnp.float32(FIRST_RIDGE), zeros_VxK)
