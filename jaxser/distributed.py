@@ -79,9 +79,10 @@ def log(*words: object) -> None:
             print_text(' '.join(map(str, words)), kept='\n\t', flush=True)
 
 
-def progress_bar(total: int, unit: str) -> tqdm.tqdm:
+def progress_bar(total: int, unit: str, **tqdm_options) -> tqdm.tqdm:
     """Returns a progress bar, which is shown in the main process."""
-    return progress.progress_bar(total=total, unit=unit, disable=not is_main_process())
+    disable = not is_main_process()
+    return progress.progress_bar(total=total, unit=unit, disable=disable, **tqdm_options)
 
 
 def skip_steps(bar: tqdm.tqdm, count: int) -> None:

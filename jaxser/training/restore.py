@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 import jax
 
 from data_pipelines.errors import UserError
-from jaxser import workdir_files
+from jaxser import distributed, workdir_files
 from jaxser.training.checkpoints import Checkpoints
 from jaxser.training.shared_task import load_task
 from jaxser.training.tracking import Collected, CollectedOutputs
 from jaxser.training.trainer import Group, Trainer
 from jaxser.training.validate import plan_programs
 from jaxser.workdir import Workdir
+
+PROGRESS_DELAY = 2  # seconds; short predictions have no progress bar
 
 
 def restored_groups(
@@ -57,11 +59,17 @@ def predict_part(
     representations = Collected(group.subset_fold_N)
     collected_outputs = CollectedOutputs(group.subset_fold_N, len(trainer.task.classes))
     items = group.evaluation_items(part, epoch=0)
-    with contextlib.closing(trainer.open_feed(items)) as feed:
+    total = sum(len(getattr(fold, part)) for fold in trainer.task.subset_folds)
+    with (
+        contextlib.closing(trainer.open_feed(items)) as feed,
+        distributed.progress_bar(total, 'utterance', delay=PROGRESS_DELAY, leave=False) as bar,
+    ):
+        bar.set_description('Predicting', refresh=False)
         for item, batch in feed:
             z, outputs = trainer.predict(layout, variables, item, batch, hyper)
             representations.add(item.global_row, layout.collect(z))
             collected_outputs.add(item.global_row, layout.collect(outputs))
+            bar.update(int((item.global_row >= 0).sum()))
     return representations, collected_outputs
 
 
