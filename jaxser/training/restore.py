@@ -59,7 +59,7 @@ def predict_part(
     representations = Collected(group.subset_fold_N)
     collected_outputs = CollectedOutputs(group.subset_fold_N, len(trainer.task.classes))
     items = group.evaluation_items(part, epoch=0)
-    total = sum(len(getattr(fold, part)) for fold in trainer.task.subset_folds)
+    total = sum(len(getattr(fold, part)) for fold in group.task.subset_folds)
     with (
         contextlib.closing(trainer.open_feed(items)) as feed,
         distributed.progress_bar(total, 'utterance', delay=PROGRESS_DELAY, leave=False) as bar,

@@ -9,8 +9,10 @@ import pytest
 from helpers import probing
 
 from data_pipelines.errors import UserError
+from jaxser import distributed
 from jaxser.probing import attackers, prober, sampler
-from jaxser.training import tracking
+from jaxser.training import restore, tracking
+from jaxser.workdir import Workdir
 
 
 def noisy_one_hot(index_N: np.ndarray, random) -> np.ndarray:
@@ -137,6 +139,22 @@ def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_attackers):
     stamp = (workdir / 'results.json').stat().st_mtime_ns
     assert prober.probe_sweep(workdir)['runs'] == results['runs']
     assert (workdir / 'results.json').stat().st_mtime_ns == stamp
+
+
+def test_the_progress_of_predicting_ends_at_all_utterances(swept, monkeypatch):
+    """A large corpus is predicted for minutes before the first question is answered."""
+    bars = []
+    make_bar = distributed.progress_bar
+
+    def keep_bar(total, unit, **options):
+        bars.append(make_bar(total, unit, **options))
+        return bars[-1]
+
+    monkeypatch.setattr(distributed, 'progress_bar', keep_bar)
+    trainer, group, variables = next(restore.restored_groups(Workdir.open(swept)))
+    restore.predict_part(trainer, group, variables, 'used_rows')
+    (bar,) = bars
+    assert bar.n == bar.total > 0
 
 
 def check_representations(workdir) -> None:
