@@ -80,7 +80,7 @@ def log(*words: object) -> None:
 
 
 def progress_bar(total: int, unit: str, **tqdm_options) -> tqdm.tqdm:
-    """Returns a progress bar, which is shown in the main process."""
+    """Returns a progress bar, which is shown in the main process; the options are tqdm's."""
     disable = not is_main_process()
     return progress.progress_bar(total=total, unit=unit, disable=disable, **tqdm_options)
 

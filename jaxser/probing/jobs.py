@@ -21,7 +21,7 @@ from jax.sharding import AxisType, PartitionSpec
 from threadpoolctl import threadpool_limits
 
 from jaxser.probing import attackers
-from jaxser.probing.attackers.job import JobData, Part
+from jaxser.probing.attackers.job import Examples, JobData
 from jaxser.probing.questions import Question
 from jaxser.training import memory
 
@@ -49,7 +49,8 @@ class Job(NamedTuple):
 class Shape(NamedTuple):
     """The size of a program.
 
-    F examples are fitted, V choose the settings and T are tested; D dimensions, K classes.
+    Attackers are fitted on F examples, choose their settings on V and are tested on T; D
+    dimensions, K classes.
     """
 
     F: int
@@ -87,7 +88,7 @@ class ShapeTable:
         self.T: dict[int, int] = {}
         self.D: dict[int, int] = {}
         for question in questions:
-            key = _known_class(question)
+            key = _known_size_class(question)
             self.F[key] = max(self.F.get(key, 0), len(question.fit_rows))
             self.V[key] = max(self.V.get(key, 0), len(question.validation_rows))
             self.T[key] = max(self.T.get(key, 0), len(question.test_rows))
@@ -99,12 +100,13 @@ class ShapeTable:
 
     def get_shape(self, job: Job) -> Shape:
         """Returns the shape to which a job is padded."""
-        key = _known_class(job.question)
+        key = _known_size_class(job.question)
         width_key = size_class(job.x_NxD.shape[1], SMALLEST_DIMENSIONS)
         return Shape(self.F[key], self.V[key], self.T[key], self.D[width_key], self.K)
 
 
-def _known_class(question: Question) -> int:
+def _known_size_class(question: Question) -> int:
+    """Returns the size class of the number of known examples, F + V."""
     known = len(question.fit_rows) + len(question.validation_rows)
     return size_class(known, SMALLEST_EXAMPLES)
 
@@ -113,10 +115,10 @@ def make_job_data(job: Job, shape: Shape) -> JobData:
     """Returns the arrays of a job, padded; each part is in a random, fixed order."""
     question = job.question
 
-    def make_part(rows: np.ndarray, size: int) -> Part:
+    def make_examples(rows: np.ndarray, size: int) -> Examples:
         rows = np.random.default_rng(0).permutation(rows)
         x_NxD = job.x_NxD[job.positions(rows)].astype(np.float32)
-        return Part(
+        return Examples(
             x_NxD=_pad(x_NxD, (size, shape.D)),
             y_N=_pad(question.label_N[rows].astype(np.int32), (size,)),
             mask_N=_pad(np.ones(len(rows), np.float32), (size,)),
@@ -124,8 +126,8 @@ def make_job_data(job: Job, shape: Shape) -> JobData:
 
     test_TxD = job.x_NxD[job.positions(question.test_rows)].astype(np.float32)
     return JobData(
-        make_part(question.fit_rows, shape.F),
-        make_part(question.validation_rows, shape.V),
+        make_examples(question.fit_rows, shape.F),
+        make_examples(question.validation_rows, shape.V),
         _pad(test_TxD, (shape.T, shape.D)),
     )
 
@@ -314,12 +316,14 @@ def _array_shapes(shape: Shape, first_axes: tuple[int, ...]) -> tuple:
     def array(dtype, *axes: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((*first_axes, *axes), dtype)
 
-    def part(size: int) -> Part:
-        return Part(
+    def example_shapes(size: int) -> Examples:
+        return Examples(
             array(np.float32, size, shape.D), array(np.int32, size), array(np.float32, size)
         )
 
-    data = JobData(part(shape.F), part(shape.V), array(np.float32, shape.T, shape.D))
+    data = JobData(
+        example_shapes(shape.F), example_shapes(shape.V), array(np.float32, shape.T, shape.D)
+    )
     return data, array(np.int32, shape.T)
 
 

@@ -52,7 +52,7 @@ from jaxser.reporting.target import find_target
 from jaxser.runs import run_label
 from jaxser.workdir_files import WorkdirFiles, damaged
 
-MAX_MAP_UTTERANCES = 500  # on a map; t-SNE takes two seconds for so many
+MAX_MAP_UTTERANCES = 500  # on a map; t-SNE takes a second for so many
 TSNE_STEPS = 500  # half of the library's; its objective ends 1 % higher on real speech
 MIN_MAP_UTTERANCES = 3  # t-SNE cannot place fewer
 

@@ -109,7 +109,7 @@ def train_sweep(
             group_size = group_sizes.get(str(number))
             note = ''
             if len(programs) > 1:
-                note = f' (program {number + 1} of {len(programs)}; each has a forecast)'
+                note = f' (program {number + 1} of {len(programs)}; each has its own forecast)'
             trainer = Trainer(program, task, mel_RxM, group_size, program_note=note)
             group_sizes[str(number)] = trainer.group_size
             workdir.save_choices(choices)

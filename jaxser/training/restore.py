@@ -51,7 +51,8 @@ def predict_part(
 ) -> tuple[Collected, CollectedOutputs]:
     """Returns the representations, and the posteriors and ratings, of a part of each run's fold.
 
-    `part` is an attribute of Fold that contains rows, such as 'dev'. The utterances are not cut.
+    `part` is an attribute of Fold that contains rows, such as 'dev'. The utterances are not cut. A
+    progress bar is shown after PROGRESS_DELAY seconds.
     `variables` are (params, batch_stats) of the runs.
     """
     layout = group.layout

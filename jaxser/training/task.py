@@ -219,9 +219,9 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
             'device, set config.data.resident=on.'
         )
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
-    verb = 'stay on' if is_resident else 'are streamed to'
+    mode = 'stay on' if is_resident else 'are streamed to'
     distributed.log(
-        f'Features ({size_text}) from {source} {verb} the device, of whose memory they may use '
-        f'{limit_text} (config.data.resident={config.data.resident}).'
+        f'Features ({size_text}) from {source} {mode} the device. They may use {limit_text} of its '
+        f'memory (config.data.resident={config.data.resident}).'
     )
     return is_resident

@@ -7,7 +7,7 @@ from helpers import synthetic_utterances
 
 from data_pipelines.batching.table import ExampleTable
 from data_pipelines.protocols.folds import Fold
-from jaxser.probing.attackers.job import JobData, Part
+from jaxser.probing.attackers.job import Examples, JobData
 
 UTTERANCES = 24  # of each speaker
 
@@ -47,10 +47,11 @@ def make_job(
     known = round(len(x_MxD) * (1 - test_share))
     is_validation_N = np.arange(known) % 4 == 0
 
-    def make_part(chosen_N: np.ndarray) -> Part:
+    def make_examples(chosen_N: np.ndarray) -> Examples:
         x_NxD = x_MxD[:known][chosen_N].astype(np.float32)
         y_N = y_M[:known][chosen_N].astype(np.int32)
-        return Part(x_NxD, y_N, np.ones(len(y_N), np.float32))
+        return Examples(x_NxD, y_N, np.ones(len(y_N), np.float32))
 
+    fit, validation = make_examples(~is_validation_N), make_examples(is_validation_N)
     test_TxD = x_MxD[known:].astype(np.float32)
-    return JobData(make_part(~is_validation_N), make_part(is_validation_N), test_TxD), y_M[known:]
+    return JobData(fit, validation, test_TxD), y_M[known:]

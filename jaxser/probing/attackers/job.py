@@ -26,29 +26,32 @@ ABSENT_CLASS_SCORE = -1e9
 SHARPNESS = tuple(0.01 * 10 ** (n / 5) for n in range(21))  # 0.01 to 100
 
 
-class Part(NamedTuple):
-    """Examples with labels. Padded examples have 0 in the mask, and any label."""
+class Examples(NamedTuple):
+    """Labelled examples; N is their number, with padding.
+
+    Padded examples have 0 in the mask, and any label.
+    """
 
     x_NxD: jax.Array
     y_N: jax.Array
-    mask_N: jax.Array  # float, 1 for the examples of the part
+    mask_N: jax.Array  # float, 1 for examples that are not padding
 
-    def first(self, limit: int) -> 'Part':
+    def take_first(self, limit: int) -> 'Examples':
         """Returns the first examples, at most `limit`."""
-        return Part(*(array[:limit] for array in self))
+        return Examples(*(array[:limit] for array in self))
 
 
 class JobData(NamedTuple):
     """Examples of a classification task. An attacker may use the labels of the two parts."""
 
-    fit: Part  # F examples that the attacker is fitted on
-    validation: Part  # V examples that choose its settings
+    fit: Examples  # F examples that the attacker is fitted on
+    validation: Examples  # V examples that choose its settings
     test_TxD: jax.Array
 
-    def known(self) -> Part:
-        """Returns the N = F + V examples of both parts, those of the fit part first."""
+    def join_parts(self) -> Examples:
+        """Returns the N = F + V known examples, those of the fit part first."""
         pairs = zip(self.fit, self.validation)
-        return Part(*(jnp.concatenate([fit, validation]) for fit, validation in pairs))
+        return Examples(*(jnp.concatenate([fit, validation]) for fit, validation in pairs))
 
 
 class Scores(NamedTuple):
@@ -67,9 +70,9 @@ class Weights(NamedTuple):
     present_K: jax.Array  # whether the fit part has an example of a class
 
 
-def balanced_weights(part: Part, classes: int) -> jax.Array:
-    """Returns weight_N of a part: the sum is 1, and equal for each of its classes."""
-    member_NxK = one_hot(part.y_N, classes) * part.mask_N[:, None]
+def balanced_weights(examples: Examples, classes: int) -> jax.Array:
+    """Returns weight_N of the examples: the sum is 1, and equal for each of their classes."""
+    member_NxK = one_hot(examples.y_N, classes) * examples.mask_N[:, None]
     count_K = member_NxK.sum(0)
     return (member_NxK / jnp.maximum(count_K, 1)).sum(1) / jnp.maximum((count_K > 0).sum(), 1)
 
@@ -80,16 +83,16 @@ def weigh(data: JobData, classes: int) -> Weights:
     return Weights(
         jnp.pad(fit_F, (0, len(data.validation.y_N))),
         balanced_weights(data.validation, classes),
-        balanced_weights(data.known(), classes),
+        balanced_weights(data.join_parts(), classes),
         (one_hot(data.fit.y_N, classes) * data.fit.mask_N[:, None]).sum(0) > 0,
     )
 
 
 def paired_examples(data: JobData) -> JobData:
-    """Returns the job with only those examples that are fitted by an attacker of all pairs."""
+    """Returns the job with only those examples on which an attacker of all pairs is fitted."""
     return data._replace(
-        fit=data.fit.first(MAX_PAIRED_FIT),
-        validation=data.validation.first(MAX_PAIRED_VALIDATION),
+        fit=data.fit.take_first(MAX_PAIRED_FIT),
+        validation=data.validation.take_first(MAX_PAIRED_VALIDATION),
     )
 
 
@@ -98,9 +101,12 @@ def one_hot(y_N: jax.Array, classes: int) -> jax.Array:
     return (y_N[:, None] == jnp.arange(classes)).astype(jnp.float32)
 
 
-def mask_absent_classes(scores_NxK: jax.Array, present_K: jax.Array) -> jax.Array:
-    """Returns the scores, with very low ones for absent classes."""
-    return jnp.where(present_K, scores_NxK, ABSENT_CLASS_SCORE)
+def mask_absent_classes(scores: jax.Array, is_present: jax.Array) -> jax.Array:
+    """Returns the scores, with very low ones for absent classes.
+
+    `is_present` is present_K for scores NxK, and present_Kx1 for scores KxN.
+    """
+    return jnp.where(is_present, scores, ABSENT_CLASS_SCORE)
 
 
 def weighted_cross_entropy(scores_NxK: jax.Array, y_N: jax.Array, weight_N: jax.Array) -> jax.Array:
@@ -126,18 +132,18 @@ def calibrate(
 
 def standardise(data: JobData) -> JobData:
     """Returns the job standardised by the known examples; constant dimensions become 0."""
-    known = data.known()
+    known = data.join_parts()
     share_Nx1 = known.mask_N[:, None] / known.mask_N.sum()
     mean_D = (known.x_NxD * share_Nx1).sum(0)
     variance_D = ((known.x_NxD - mean_D) ** 2 * share_Nx1).sum(0)
     is_varying_D = variance_D > MIN_VARIANCE + MIN_RELATIVE_VARIANCE * mean_D**2
     scale_D = jnp.where(is_varying_D, 1 / jnp.sqrt(jnp.maximum(variance_D, MIN_VARIANCE)), 0.0)
 
-    def scaled(x_NxD):
+    def scale(x_NxD):
         return (x_NxD - mean_D) * scale_D
 
     return JobData(
-        data.fit._replace(x_NxD=scaled(data.fit.x_NxD)),
-        data.validation._replace(x_NxD=scaled(data.validation.x_NxD)),
-        scaled(data.test_TxD),
+        data.fit._replace(x_NxD=scale(data.fit.x_NxD)),
+        data.validation._replace(x_NxD=scale(data.validation.x_NxD)),
+        scale(data.test_TxD),
     )

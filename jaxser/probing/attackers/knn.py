@@ -58,35 +58,35 @@ def fit_knn(data: JobData, weights: Weights, classes: int) -> KnnFit:
     V, T = len(data.validation.y_N), len(data.test_TxD)
     x_MxD = jnp.concatenate([data.validation.x_NxD, data.test_TxD])
     paired = paired_examples(data)
-    neighbours = paired.known()
+    neighbours = paired.join_parts()
     F, N = len(paired.fit.y_N), len(neighbours.y_N)
     present_K = weights.present_K
     target_NxK = one_hot(neighbours.y_N, classes)
     # Validation examples have neighbours in the fit part, tested ones in both.
     fit_mask_N = jnp.where(jnp.arange(N) < F, neighbours.mask_N, 0)
-    is_neighbour, votes = [], []
+    neighbour_masks, votes = [], []
     for mask_N, count in ((fit_mask_N, V), (neighbours.mask_N, T)):
-        is_neighbour.append(jnp.tile(mask_N > 0, (count, 1)))
+        neighbour_masks.append(jnp.tile(mask_N > 0, (count, 1)))
         # One vote on average over the neighbours, and as many votes for each class.
         count_K = target_NxK.T @ mask_N
         vote_K = mask_N.sum() / present_K.sum() / jnp.maximum(count_K, 1)
         votes.append(jnp.tile(vote_K, (count, 1)))
-    is_neighbour_MxN = jnp.concatenate(is_neighbour)
+    is_neighbour_MxN = jnp.concatenate(neighbour_masks)
     vote_MxK = jnp.concatenate(votes)
 
-    def scores(arrays):
-        x_MxD, neighbour_NxD = arrays
+    def scores(points):
+        point_MxD, neighbour_NxD = points
         return log_shares(
-            x_MxD, neighbour_NxD, is_neighbour_MxN, neighbours.y_N, vote_MxK, present_K
+            point_MxD, neighbour_NxD, is_neighbour_MxN, neighbours.y_N, vote_MxK, present_K
         )
 
     def validation_loss(scores_MxK):
         return weighted_cross_entropy(scores_MxK[:V], data.validation.y_N, weights.validation_V)
 
-    # By the Euclidean distance, and by that of the unit vectors (cosine).
-    both_2xMxD = jnp.stack([x_MxD, unit_rows(x_MxD)])
-    both_2xNxD = jnp.stack([neighbours.x_NxD, unit_rows(neighbours.x_NxD)])
-    scores_2xCxMxK = jax.lax.map(scores, (both_2xMxD, both_2xNxD))
+    # Two distances: Euclidean, and Euclidean between unit vectors (cosine).
+    point_2xMxD = jnp.stack([x_MxD, unit_rows(x_MxD)])
+    neighbour_2xNxD = jnp.stack([neighbours.x_NxD, unit_rows(neighbours.x_NxD)])
+    scores_2xCxMxK = jax.lax.map(scores, (point_2xMxD, neighbour_2xNxD))
     scores_SxMxK = scores_2xCxMxK.reshape(-1, V + T, classes)
     scores_SxMxK = mask_absent_classes(scores_SxMxK, present_K)
     best = jax.vmap(validation_loss)(scores_SxMxK).argmin()

@@ -63,8 +63,8 @@ def transposed_copy(x_NxE: jax.Array) -> jax.Array:
 def minimise(x_NxE, target_KxN, weight_N, present_K, l2, initial_KxE):
     """Returns the weights KxE of the lowest penalised cross-entropy, starting at `initial_KxE`.
 
-    The examples are the last axis of scores and posteriors: it is long, so that a processor
-    computes many of its numbers at once.
+    The examples are the last axis of scores and posteriors. This axis is long, so that the
+    processor's vector instructions are used well.
     """
     E = x_NxE.shape[1]
     penalty_E = jnp.full(E, l2).at[-1].set(BIAS_L2)
@@ -95,7 +95,7 @@ def minimise(x_NxE, target_KxN, weight_N, present_K, l2, initial_KxE):
 
 def fit_linear(data: JobData, weights: Weights, classes: int) -> LinearFit:
     """Fits the logistic regression of a standardised job."""
-    known = data.known()
+    known = data.join_parts()
     x_NxE = append_one(known.x_NxD)
     F = len(data.fit.y_N)
     target_KxN = one_hot(known.y_N, classes).T

@@ -64,6 +64,30 @@ def random_features(x_NxE: jax.Array) -> jax.Array:
     return jnp.asarray(normal_ExH.T, jnp.float32) * jnp.sqrt(2 / dimensions)
 
 
+def forward(params: dict, x_ExM: jax.Array, present_K: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the hidden layer HxM, and the scores KxM of the linear part plus the hidden layer."""
+    hidden_HxM = jax.nn.relu(params['in'] @ x_ExM)
+    scores_KxM = params['linear'] @ x_ExM + params['out'] @ hidden_HxM
+    return hidden_HxM, mask_absent_classes(scores_KxM, present_K[:, None])
+
+
+def loss_gradient(params: dict, x_NxE, x_ExN, target_KxN, weight_N, present_K, l2) -> dict:
+    """Returns the gradient of the weighted cross-entropy plus the penalty.
+
+    In closed form: automatic differentiation takes several times as long.
+    """
+    hidden_HxN, scores_KxN = forward(params, x_ExN, present_K)
+    residual_KxN = jax.nn.softmax(scores_KxN, axis=0) - target_KxN
+    # The score of an absent class is a constant.
+    residual_KxN = jnp.where(present_K[:, None], residual_KxN, 0) * weight_N
+    hidden_gradient_HxN = jnp.where(hidden_HxN > 0, params['out'].T @ residual_KxN, 0)
+    return {
+        'linear': residual_KxN @ x_NxE + l2 * params['linear'].at[:, -1].set(0),
+        'in': hidden_gradient_HxN @ x_NxE,
+        'out': residual_KxN @ hidden_HxN.T,
+    }
+
+
 def is_over(training: _Training) -> jax.Array:
     """Whether the first training has run out of patience, or the second is complete."""
     has_stalled = training.check - training.best_check >= PATIENCE
@@ -77,7 +101,7 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
 
     As in `linear.minimise`, the examples are the last axis of scores.
     """
-    known = data.known()
+    known = data.join_parts()
     F, K = len(data.fit.y_N), len(weights.present_K)
     x_NxE = append_one(known.x_NxD)
     x_ExN = transposed_copy(x_NxE)
@@ -89,37 +113,20 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
         """Returns a network that computes the linear scores of the weights w."""
         return {'linear': w_KxE, 'in': into_HxE, 'out': jnp.zeros((K, HIDDEN_WIDTH))}
 
-    def forward(params, x_ExM):
-        """Returns the hidden layer HxM, and the scores KxM: linear ones plus those of it."""
-        hidden_HxM = jax.nn.relu(params['in'] @ x_ExM)
-        scores_KxM = params['linear'] @ x_ExM + params['out'] @ hidden_HxM
-        return hidden_HxM, mask_absent_classes(scores_KxM, weights.present_K[:, None])
-
-    def loss_gradient(params, weight_N):
-        """Returns the gradient of the weighted cross-entropy plus the penalty.
-
-        In closed form: automatic differentiation takes several times as long.
-        """
-        hidden_HxN, scores_KxN = forward(params, x_ExN)
-        residual_KxN = (jax.nn.softmax(scores_KxN, axis=0) - target_KxN) * weight_N
-        by_hidden_HxN = jnp.where(hidden_HxN > 0, params['out'].T @ residual_KxN, 0)
-        return {
-            'linear': residual_KxN @ x_NxE + linear.l2 * params['linear'].at[:, -1].set(0),
-            'in': by_hidden_HxN @ x_NxE,
-            'out': residual_KxN @ hidden_HxN.T,
-        }
-
     def train(training: _Training) -> _Training:
         weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
 
         def step(_, carry):
             params, state = carry
-            updates, state = optimizer.update(loss_gradient(params, weight_N), state, params)
+            gradient = loss_gradient(
+                params, x_NxE, x_ExN, target_KxN, weight_N, weights.present_K, linear.l2
+            )
+            updates, state = optimizer.update(gradient, state, params)
             return optax.apply_updates(params, updates), state
 
         carry = training.params, training.optimizer_state
         params, state = jax.lax.fori_loop(0, STEPS_PER_CHECK, step, carry)
-        validation_VxK = forward(params, x_ExN[:, F:])[1].T
+        validation_VxK = forward(params, x_ExN[:, F:], weights.present_K)[1].T
         value = weighted_cross_entropy(validation_VxK, data.validation.y_N, weights.validation_V)
         is_better = (value < training.lowest) & ~training.is_last
         check = training.check + 1
@@ -162,6 +169,7 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
         validation_VxK=linear_VxK,
     )
     training = jax.lax.while_loop(should_continue, train_or_restart, training)
-    test_TxK = forward(training.params, append_one(data.test_TxD).T)[1].T
+    test_ExT = append_one(data.test_TxD).T
+    test_TxK = forward(training.params, test_ExT, weights.present_K)[1].T
     result = Scores(training.validation_VxK, test_TxK)
     return MlpFit(result, training.best_check * STEPS_PER_CHECK)

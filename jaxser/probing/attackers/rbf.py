@@ -13,11 +13,11 @@ from jaxser.probing.attackers.job import (
     JobData,
     Scores,
     Weights,
+    balanced_weights,
     calibrate,
     mask_absent_classes,
     one_hot,
     paired_examples,
-    weigh,
 )
 
 # The kernel is exp(-d^2 / (bandwidth * m)): d^2 is the squared distance, m a typical one.
@@ -36,12 +36,12 @@ class RbfFit(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """The best settings of the search so far, and what was fitted with them."""
+    """The best settings of the search so far, and their scores of the validation part."""
 
     lowest: jax.Array  # cross-entropy on the validation part
     bandwidth: jax.Array
     ridge: jax.Array
-    validation_VxK: jax.Array  # scores
+    validation_VxK: jax.Array
 
 
 def squared_distances(a_MxD: jax.Array, b_NxD: jax.Array) -> jax.Array:
@@ -65,8 +65,7 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     """Fits the kernel machine of a standardised job."""
     paired = paired_examples(data)
     present_K = weights.present_K
-    paired_weights = weigh(paired, classes)
-    fit, known = paired.fit, paired.known()
+    fit, known = paired.fit, paired.join_parts()
     target_FxK = one_hot(fit.y_N, classes) - 1 / present_K.sum()
     target_NxK = one_hot(known.y_N, classes) - 1 / present_K.sum()
     distance_NxN = squared_distances(known.x_NxD, known.x_NxD)
@@ -80,13 +79,16 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     def scores(distance_MxN, alpha_NxK, bandwidth):
         return mask_absent_classes(jnp.exp(-distance_MxN / bandwidth) @ alpha_NxK, present_K)
 
-    # One loop over the candidates: the solver is compiled once for them.
+    # The average weight is 1.
+    weight_F = balanced_weights(fit, classes) * fit.mask_N.sum()
+    weight_N = balanced_weights(known, classes) * known.mask_N.sum()
+
+    # One loop over the candidates, so that the solver is compiled once for all of them.
     def try_settings(search: _Search, turn) -> tuple[_Search, None]:
         is_bandwidth_tried = turn < len(BANDWIDTHS)
         bandwidth = jnp.where(is_bandwidth_tried, bandwidths[turn], search.bandwidth)
         ridge = jnp.array(RIDGES)[turn - len(BANDWIDTHS)]
         ridge = jnp.where(is_bandwidth_tried, FIRST_RIDGE, ridge)
-        weight_F = paired_weights.fit_N[:F] * fit.mask_N.sum()
         kernel_FxF = jnp.exp(-distance_FxF / bandwidth)
         alpha_FxK = coefficients(kernel_FxF, target_FxK, weight_F, ridge)
         scores_VxK = scores(distance_VxF, alpha_FxK, bandwidth)
@@ -100,7 +102,6 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     turns = jnp.arange(len(BANDWIDTHS) + len(RIDGES))
     search, _ = jax.lax.scan(try_settings, initial, turns)
 
-    weight_N = paired_weights.known_N * known.mask_N.sum()
     kernel_NxN = jnp.exp(-distance_NxN / search.bandwidth)
     alpha_NxK = coefficients(kernel_NxN, target_NxK, weight_N, search.ridge)
     distance_TxN = squared_distances(data.test_TxD, known.x_NxD)

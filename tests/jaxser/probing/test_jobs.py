@@ -69,7 +69,7 @@ def use_batches_on_one_device(monkeypatch) -> None:
 
 def nearest_mean(data: JobData, classes: int) -> attackers.Attack:
     """Fits an attacker that compiles quickly; vmapped attackers are tested in test_attackers.py."""
-    known = data.known()
+    known = data.join_parts()
     mean_KxD = (one_hot(known.y_N, classes) * known.mask_N[:, None]).T @ known.x_NxD
     log_p_TxK = jax.nn.log_softmax(data.test_TxD @ mean_KxD.T)
     log_p_AxTxK = jnp.stack([log_p_TxK] * len(attackers.ATTACKERS))

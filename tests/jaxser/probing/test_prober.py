@@ -141,7 +141,7 @@ def test_a_finished_sweep_is_probed_once(swept, tmp_path, quick_attackers):
     assert (workdir / 'results.json').stat().st_mtime_ns == stamp
 
 
-def test_the_progress_of_predicting_ends_at_all_utterances(swept, monkeypatch):
+def test_the_progress_bar_of_predicting_counts_all_utterances(swept, monkeypatch):
     """A large corpus is predicted for minutes before the first question is answered."""
     bars = []
     make_bar = distributed.progress_bar

@@ -87,13 +87,13 @@ def test_the_linear_attacker_is_scikit_learns_logistic_regression():
     """With the same L2: the same posteriors, with balanced classes."""
     data, _ = make_clouds(1.0, examples=480)
     parts = []
-    for part in data[:2]:  # class 3 is rare
-        is_kept_N = (part.y_N != 3) | (np.arange(len(part.y_N)) % 3 == 0)
-        parts.append(part._replace(y_N=np.where(is_kept_N, part.y_N, 0).astype(np.int32)))
+    for part in (data.fit, data.validation):  # class 3 is rare
+        has_own_label_N = (part.y_N != 3) | (np.arange(len(part.y_N)) % 3 == 0)
+        parts.append(part._replace(y_N=np.where(has_own_label_N, part.y_N, 0).astype(np.int32)))
     data = job.JobData(*parts, data.test_TxD)
     standard = job.standardise(data)
     found = jax.jit(linear.fit_linear, static_argnums=2)(standard, job.weigh(standard, K), K)
-    known = standard.known()
+    known = standard.join_parts()
     y_N = np.asarray(known.y_N)
     weight_N = 1 / (K * np.bincount(y_N)[y_N])
     reference = LogisticRegression(C=1 / float(found.l2), tol=1e-8, max_iter=2000)
@@ -113,6 +113,28 @@ def test_the_mlp_is_the_linear_attacker_where_training_does_not_help(monkeypatch
     mlp_fit = mlp.fit_mlp(data, weights, linear_fit)
     assert mlp_fit.steps == 0
     np.testing.assert_allclose(mlp_fit.scores.test_TxK, linear_fit.scores.test_TxK, atol=1e-5)
+
+
+def test_the_gradient_of_the_mlp_is_that_of_its_loss():
+    """Also where a class is absent from the fit part but not from the others."""
+    random = np.random.default_rng(0)
+    present_K = np.array([True, True, False])
+    x_NxE = random.normal(size=(20, 6)).astype(np.float32)
+    y_N = np.arange(20) % 3
+    weight_N = random.uniform(size=20).astype(np.float32)
+    params = {}
+    for name, shape in (('linear', (3, 6)), ('in', (4, 6)), ('out', (3, 4))):
+        params[name] = jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    def loss(params):
+        scores_KxN = mlp.forward(params, x_NxE.T, present_K)[1]
+        penalty = 0.3 / 2 * (params['linear'][:, :-1] ** 2).sum()
+        return job.weighted_cross_entropy(scores_KxN.T, y_N, weight_N) + penalty
+
+    target_KxN = np.float32(job.one_hot(y_N, 3)).T
+    found = mlp.loss_gradient(params, x_NxE, x_NxE.T, target_KxN, weight_N, present_K, 0.3)
+    for name, expected in jax.grad(loss)(params).items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
 
 
 def test_kernel_coefficients_minimise_the_weighted_squared_error():
@@ -158,13 +180,14 @@ def test_masked_examples_change_nothing():
     """Neither their labels nor their values, nor those of other tested examples."""
     data, _ = make_clouds(1.0, examples=160)
     masked, changed = [], []
-    for part in data[:2]:
+    for part in (data.fit, data.validation):
         is_padding_N = np.arange(len(part.y_N)) % 7 == 0
-        masked.append(part._replace(mask_N=np.float32(~is_padding_N)))
+        part = part._replace(mask_N=np.float32(~is_padding_N))
+        masked.append(part)
         other_x_NxD = np.where(is_padding_N[:, None], 9, part.x_NxD).astype(np.float32)
         any_label_N = np.arange(len(part.y_N)) % 9 - 1
         other_y_N = np.where(is_padding_N, any_label_N, part.y_N).astype(np.int32)
-        changed.append(masked[-1]._replace(x_NxD=other_x_NxD, y_N=other_y_N))
+        changed.append(part._replace(x_NxD=other_x_NxD, y_N=other_y_N))
     other_test_TxD = np.concatenate([data.test_TxD[:1], data.test_TxD[1:] + 100])
     first = fit(job.JobData(*masked, data.test_TxD))
     second = fit(job.JobData(*changed, other_test_TxD))
@@ -174,7 +197,9 @@ def test_masked_examples_change_nothing():
 
 def test_a_class_without_fitted_examples_is_never_predicted():
     data, _ = make_clouds(3.0, examples=160)
-    parts = [part._replace(mask_N=part.mask_N * (part.y_N != 3)) for part in data[:2]]
+    parts = [
+        part._replace(mask_N=part.mask_N * (part.y_N != 3)) for part in (data.fit, data.validation)
+    ]
     attack = fit(job.JobData(*parts, data.test_TxD))
     assert (attack.log_p_AxTxK[:, :, 3] < -1e6).all()
 
@@ -201,6 +226,6 @@ def test_a_constant_dimension_is_standardised_to_zero():
     data.fit.x_NxD[:, 0] = data.validation.x_NxD[:, 0] = 7.0
     data.test_TxD[:, 0] = 8.0
     standard = job.standardise(jax.tree.map(jnp.asarray, data))
-    assert not standard.known().x_NxD[:, 0].any()
+    assert not standard.join_parts().x_NxD[:, 0].any()
     assert not standard.test_TxD[:, 0].any()
-    assert jnp.isfinite(standard.known().x_NxD).all()
+    assert jnp.isfinite(standard.join_parts().x_NxD).all()
