@@ -60,7 +60,7 @@ def _differs_from_plain(facts: Facts) -> Answer:
         return Answer(AMBER, 'Too few speakers to say', sentences)
     low, high = row['delta_ci95']
     speakers = f'over {pluralize(row["tested_speakers"], "tested speaker")}'
-    interval = f'{format_interval(row["delta_ci95"], "+.3f")} {speakers}'
+    interval = f'{format_interval(row["delta_ci95"], "+z.3f")} {speakers}'
     if low <= 0 <= high:
         sentences.append(
             f'The 95 % interval of the difference, {interval}, includes 0: it may be chance.'
@@ -121,7 +121,7 @@ def benefit_scales(facts: Facts) -> list[Scale]:
         Scale(
             label=f'difference to plain training in {facts.target.measure.title}, folds pooled',
             text=format_number(difference, '+z.3f'),
-            note=', '.join(filter(None, (format_interval(row['delta_ci95'], '+.3f'), p_value))),
+            note=', '.join(filter(None, (format_interval(row['delta_ci95'], '+z.3f'), p_value))),
             low=-limit,
             high=limit,
             value=difference,

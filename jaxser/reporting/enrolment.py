@@ -184,7 +184,7 @@ def _format_measure(row: dict, measure: Measure) -> str:
     if row[f'delta_{measure.key}'] is None:
         return text
     difference = format_number(row[f'delta_{measure.key}'], '+z.3f')
-    interval = format_interval(row['delta_ci95'], '+.3f')
+    interval = format_interval(row['delta_ci95'], '+z.3f')
     return f'{text} ({f"{difference} {interval}".strip()})'
 
 

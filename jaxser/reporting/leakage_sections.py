@@ -121,7 +121,7 @@ def _leakage_table(analysis: SweepAnalysis, probed: list[dict]) -> Markup:
         for question in HEADLINE_QUESTIONS:
             answer = row['probe'].get(question, {})
             difference = format_number(answer.get('delta'), '+z.3f')
-            interval = format_interval(answer.get('delta_ci95'), '+.3f')
+            interval = format_interval(answer.get('delta_ci95'), '+z.3f')
             cells += _question_cells(
                 question,
                 format_leakage(answer),

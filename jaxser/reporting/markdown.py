@@ -260,7 +260,7 @@ def _row_cells(
     """Returns a row as (heading, text) of every column; `domains` are those of the leakage."""
     pooled, interval = format_estimate(row.main, '.3f')
     title = row.measure.title
-    gain, gain_interval = format_estimate(row.gain, '+.3f')
+    gain, gain_interval = format_estimate(row.gain, '+z.3f')
     cells = []
     for key, value in row.setting.items():
         cells.append((key, format_value(value)))
@@ -276,7 +276,7 @@ def _row_cells(
         ('', gain_interval),
     ]
     if 'model.batch_norm' in row.setting:
-        joint_gain, joint_interval = format_estimate(row.gain_over_joint, '+.3f')
+        joint_gain, joint_interval = format_estimate(row.gain_over_joint, '+z.3f')
         cells += [('- plain joint', joint_gain), ('', joint_interval)]
     for domain in domains:
         heading = f'leakage of {question_title(domain)}'

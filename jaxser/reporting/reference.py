@@ -35,7 +35,7 @@ def _gain_cells(gain: ReferenceGain, enrol: int | str) -> list[tuple[str, str]]:
     leakage = ''
     if gain.unseen_leakage:
         leakage = format_number(gain.unseen_leakage['delta'], '+z.3f')
-        leakage += ' ' + format_interval(gain.unseen_leakage['delta_ci95'], '+.3f')
+        leakage += ' ' + format_interval(gain.unseen_leakage['delta_ci95'], '+z.3f')
     return [
         ('setting', format_setting_values(setting)),
         ('method', row.method),

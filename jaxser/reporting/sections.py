@@ -142,7 +142,7 @@ def _setting_cells(analysis: SweepAnalysis, row: dict) -> list[tuple[str, object
         (f'{title} (pooled)', format_number(row[key])),
         ('95 %', format_interval(row[f'{key}_ci95'])),
         ('vs plain (pooled)', format_number(row[f'delta_{key}'], '+z.3f')),
-        ('95 %', format_interval(row['delta_ci95'], '+.3f')),
+        ('95 %', format_interval(row['delta_ci95'], '+z.3f')),
         ('p', format_p(row['p'])),
         ('p Holm', format_p(row['p_holm'])),
         ('leakage of training speakers', format_leakage(probe.get('speaker'))),

@@ -96,7 +96,7 @@ def _forest_pictures(rows: list[ForestRow], overall: ForestRow, measure: Measure
         part = f', speakers {start + 1} to {start + len(shown)}' if panels > 1 else ''
         alt = (
             f'{measure.title} of each speaker minus that of plain training{part}; '
-            f'all: {overall.value:+.3f}'
+            f'all: {overall.value:+z.3f}'
         )
         pictures.append(Picture(alt, draw_forest_plot, ([*shown, overall], axis)))
     return pictures

@@ -134,9 +134,9 @@ def _describe(comparison: Comparison) -> str:
     p_value = format_p(gain.p)
     if not p_value.startswith('<'):
         p_value = f'= {p_value}'
-    interval = format_interval(gain.ci95, '+.3f')
+    interval = format_interval(gain.ci95, '+z.3f')
     holm = format_p(comparison.p_holm)
-    value = f'{comparison.unit} {gain.value:+.3f}'.strip()
+    value = f'{comparison.unit} {gain.value:+z.3f}'.strip()
     return f'{name}, {value} {interval}, p {p_value} (Holm: {holm})'
 
 

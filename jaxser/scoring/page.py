@@ -121,7 +121,7 @@ def _answer_item(task: Task, system: Evidence, reference: str) -> Markup:
     else:
         status, symbol, word = difference_verdict(row)
         difference = format_number(row[f'delta_{key}'], '+z.3f')
-        ends = format_interval(row['delta_ci95'], '+.3f')
+        ends = format_interval(row['delta_ci95'], '+z.3f')
         verdict = f'{symbol} {word}: {difference} {ends} vs {reference}'
     leaks = []
     for question in HEADLINE_QUESTIONS:
@@ -285,7 +285,7 @@ def _answer_cells(answer: dict) -> list[tuple[str, str]]:
         ('95 %', format_interval(answer['ci95'])),
         ('chance', format_number(answer['chance'])),
         ('vs reference', format_number(answer.get('delta'), '+z.3f')),
-        ('95 %', format_interval(answer.get('delta_ci95'), '+.3f')),
+        ('95 %', format_interval(answer.get('delta_ci95'), '+z.3f')),
         ('p', format_p(answer.get('p'))),
     ]
     for attacker, title in ATTACKERS.items():

@@ -130,7 +130,7 @@ def system_cells(task: Task, system: Evidence) -> list[tuple[str, str]]:
         (title, format_number(row[key])),
         ('95 %', format_interval(row[f'{key}_ci95'])),
         ('vs reference', format_number(row[f'delta_{key}'], '+z.3f')),
-        ('95 %', format_interval(row['delta_ci95'], '+.3f')),
+        ('95 %', format_interval(row['delta_ci95'], '+z.3f')),
         ('p Holm', format_p(row['p_holm'])),
         ('leakage, training speakers', format_leakage(leakage.get('speaker'))),
         ('leakage, unseen speakers', format_leakage(leakage.get('unseen_speaker'))),

@@ -113,7 +113,7 @@ def _curve_rows(rows: list[dict], key: str) -> list[CurveRow]:
                 format_number(row[key]),
                 format_interval(row[f'{key}_ci95']),
                 format_number(row[f'delta_{key}'], '+z.3f'),
-                format_interval(row['delta_ci95'], '+.3f'),
+                format_interval(row['delta_ci95'], '+z.3f'),
             )
         )
     return curve

@@ -129,7 +129,7 @@ def _main_figures(metadata: dict, results: dict, row: dict | None, main: Measure
         figures.append(Figure(name, format_number(none[main.key]), interval))
     if row and row[f'delta_{main.key}'] is not None:
         difference = format_number(row[f'delta_{main.key}'], '+z.3f')
-        interval = format_interval(row['delta_ci95'], '+.3f')
+        interval = format_interval(row['delta_ci95'], '+z.3f')
         name = f'{main.title}, difference to plain training, folds pooled'
         figures.append(Figure(name, difference, interval))
     return figures

@@ -392,7 +392,7 @@ def _describe_difference(row: dict, key: str, speakers: int | None) -> str:
     text = f'difference to none {format_number(row[f"delta_{key}"], "+z.3f")}'
     if not row.get('delta_ci95'):
         return f'{text}, without an interval: too few speakers'
-    text += f' {format_interval(row["delta_ci95"], "+.3f")}'
+    text += f' {format_interval(row["delta_ci95"], "+z.3f")}'
     if not is_clear(row['delta_ci95']):
         text += ': not clear' + (f' with {pluralize(speakers, "speaker")}' if speakers else '')
     return text
