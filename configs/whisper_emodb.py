@@ -5,8 +5,8 @@
 
 FOLDER is a Hugging Face folder of a Whisper.
 
-Cost: 45 runs (lam 0, 0.03 and 0.3, 5 folds, 3 seeds) as one program, 2 minutes on 2 busy CPU
-cores.
+Cost: 45 runs (lam 0, 0.03 and 0.3, 5 folds, 3 seeds) as one program, 37 s on 2 CPU cores, and 11 s
+for the probe (tests/benchmarks/probe.py whisper_emodb).
 
 Result, measured with this command on the encoder of Whisper tiny.en (339 four-class utterances):
 mean of fold UARs 0.881, 0.881 and 0.871 at lam 0, 0.03 and 0.3. The recall of the strongest

@@ -5,8 +5,8 @@
 
 FOLDER is a Hugging Face folder of a Whisper.
 
-Cost: 45 runs (lam 0, 0.03 and 0.3, 5 folds, 3 seeds) as one program, 3 minutes on 2 busy CPU cores,
-and about 2 for the probe (estimated from the probe of 15 of the runs).
+Cost: 45 runs (lam 0, 0.03 and 0.3, 5 folds, 3 seeds) as one program, 98 s on 2 CPU cores, and 25 s
+for the probe (tests/benchmarks/probe.py whisper_ravdess).
 
 Result, measured with this command on the encoder of Whisper tiny.en: mean of fold UARs 0.745, 0.742
 and 0.743 at lam 0, 0.03 and 0.3. The recall of the strongest attacker is 0.96, 0.94 and 0.96 on
