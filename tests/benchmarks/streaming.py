@@ -10,6 +10,7 @@ the records that it reads and compares them with those of its examples. `feed` i
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -82,12 +83,15 @@ def make_config(options, resident: bool):
 
 
 def first_items(trainer, group, steps: int, epoch: int):
-    """Yields the first items of an epoch, with at least `steps` steps; all of it if steps is 0."""
+    """Yields items from an epoch on, with at least `steps` steps; one epoch if steps is 0."""
     done = 0
-    for item in group.training_items(epoch, trainer.steps_per_chunk):
-        yield item
-        done += item.steps
-        if steps and done >= steps:
+    for number in itertools.count(epoch):
+        for item in group.training_items(number, trainer.steps_per_chunk):
+            yield item
+            done += item.steps
+            if steps and done >= steps:
+                return
+        if not steps:
             return
 
 
