@@ -184,7 +184,7 @@ def measure_step(runs: int, frames: int) -> dict:
         f'--frames={frames}',
         f'--width={WIDTH}',
         '--steps=2',
-        '--repeats=3',
+        '--repeats=9',
     ]
     environment = os.environ | {'JAX_NUM_CPU_DEVICES': str(os.cpu_count())}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
