@@ -48,6 +48,7 @@ STAGES = {
     'runs': ('step', 'results'),
     'frames': ('step',),
 }
+COLORS = {'data': 'C0', 'features': 'C1', 'probe': 'C2', 'results': 'C3', 'step': 'C4'}
 UTTERANCES = 100_000  # where speakers grow
 SPEAKERS = 1_500  # where utterances grow; at most a tenth of them
 RESULT_UTTERANCES = 1_000  # where runs grow
@@ -248,7 +249,13 @@ def draw_figure(rows: list[dict], file: str) -> None:
     measured = {row['axis'] for row in rows}
     columns = [axis for axis in STAGES if axis in measured]
     figure, axes_2xA = plt.subplots(
-        2, len(columns), figsize=(4 * len(columns), 6), layout='constrained', squeeze=False
+        2,
+        len(columns),
+        sharex='col',
+        sharey='row',
+        figsize=(3.5 * len(columns), 6),
+        layout='constrained',
+        squeeze=False,
     )
     for column, axis in enumerate(columns):
         stages = STAGES[axis]
@@ -258,9 +265,10 @@ def draw_figure(rows: list[dict], file: str) -> None:
             sizes = [row['size'] for row in own_rows]
             for line, key in enumerate(('seconds', 'peak_mib')):
                 values = [row[key] for row in own_rows]
-                axes_2xA[line, column].loglog(sizes, values, marker='o', label=stage)
-        axes_2xA[0, column].legend()
+                axes_2xA[line, column].loglog(sizes, values, marker='o', color=COLORS[stage])
         axes_2xA[1, column].set_xlabel(axis)
+    lines = [plt.Line2D([], [], marker='o', color=color) for color in COLORS.values()]
+    figure.legend(lines, list(COLORS), loc='outside upper center', ncols=len(COLORS))
     axes_2xA[0, 0].set_ylabel('seconds')
     axes_2xA[1, 0].set_ylabel('peak memory of the process, MiB')
     figure.savefig(file, metadata={'Date': None})
