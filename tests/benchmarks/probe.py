@@ -1,4 +1,4 @@
-"""Measures the seconds, the processor time and the memory of a probe, beside those of the training.
+"""Measures what a probe adds to the time of a training, and the peak memory.
 
   python tests/benchmarks/probe.py small             2,474 utterances of 65 speakers, 8 runs
   python tests/benchmarks/probe.py large             200,000 utterances of 1,500 speakers, one run
@@ -11,8 +11,8 @@ the corpora, prepared as in the header of their configurations with `--states po
 are given to the training, e.g. --config.sweep.seed=0, for a third of the runs.
 
 The training runs twice, each time with an empty compilation cache: without the probe and with it.
-The difference is what the probe costs a user: its compilation, and what the page says about its
-answers. Processor time depends less than seconds on what else runs on the machine. `leakage` has
+The difference is what the probe adds, including its compilation and the page's sections about its
+answers. Other programs change the processor time less than the seconds. `leakage` has
 the means over the runs, to compare two versions of the attackers.
 """
 

@@ -1,6 +1,6 @@
 """Compares resident and streamed features of a large corpus, in one process and in several.
 
-  python tests/benchmarks/streaming.py DATA_DIR [--processes 2] [--steps 200]
+  python tests/benchmarks/streaming.py DATA_DIR [--processes 2] [--steps 200] [--feed_steps 300]
 
 DATA_DIR has the stand-in of MSP-Podcast as shards (reading.py). One run is trained. With several
 processes its batches are divided over them, and each reads its own examples. Each process counts
@@ -96,7 +96,10 @@ def first_items(trainer, group, steps: int, epoch: int):
 
 
 def measure_feed(trainer, steps: int) -> tuple[float, int, set[int]]:
-    """Returns the seconds of an epoch's batches, their examples, and this process's rows."""
+    """Returns the seconds of the batches of so many steps, their examples, and own rows.
+
+    With `steps` 0 it is an epoch.
+    """
     (group,) = trainer.groups
     share = group.layout.batch_share
     rows = set()

@@ -1,7 +1,8 @@
 """The data of an attacker's job, what an attacker returns, and what all attackers share.
 
 Shapes: N = F + V known examples (an attacker is fitted on F and chooses its settings on V), T
-tested examples, D dimensions, K classes. All classes have the same weight, whatever their counts.
+tested examples, D dimensions, K classes; M is any number of examples. All classes have the same
+weight, whatever their counts.
 """
 
 from typing import NamedTuple

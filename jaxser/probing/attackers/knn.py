@@ -59,7 +59,7 @@ def fit_knn(data: JobData, weights: Weights, classes: int) -> KnnFit:
     x_MxD = jnp.concatenate([data.validation.x_NxD, data.test_TxD])
     paired = paired_examples(data)
     neighbours = paired.join_parts()
-    F, N = len(paired.fit.y_N), len(neighbours.y_N)
+    F, N = len(paired.fit.y_N), len(neighbours.y_N)  # of the paired examples
     present_K = weights.present_K
     target_NxK = one_hot(neighbours.y_N, classes)
     # Validation examples have neighbours in the fit part, tested ones in both.

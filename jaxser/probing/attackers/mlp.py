@@ -96,51 +96,70 @@ def is_over(training: _Training) -> jax.Array:
     return jnp.where(training.is_last, is_last_over, is_first_over)
 
 
-def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
-    """Fits the network of a standardised job, from the solution of the linear attacker.
+class _Problem(NamedTuple):
+    """What a network is trained on. The examples are the last axis of scores, as in linear.py."""
 
-    As in `linear.minimise`, the examples are the last axis of scores.
-    """
+    x_NxE: jax.Array
+    x_ExN: jax.Array
+    target_KxN: jax.Array
+    y_V: jax.Array  # of the validation part
+    weights: Weights
+    l2: jax.Array
+
+
+def initial_params(w_KxE: jax.Array, into_HxE: jax.Array) -> dict:
+    """Returns a network that computes the linear scores of the weights w."""
+    return {'linear': w_KxE, 'in': into_HxE, 'out': jnp.zeros((len(w_KxE), HIDDEN_WIDTH))}
+
+
+def train_until_check(training: _Training, problem: _Problem, optimizer) -> _Training:
+    """Trains STEPS_PER_CHECK steps, and looks at the validation part."""
+    weights = problem.weights
+    weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
+
+    def step(_, carry):
+        params, state = carry
+        gradient = loss_gradient(
+            params,
+            problem.x_NxE,
+            problem.x_ExN,
+            problem.target_KxN,
+            weight_N,
+            weights.present_K,
+            problem.l2,
+        )
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    carry = training.params, training.optimizer_state
+    params, state = jax.lax.fori_loop(0, STEPS_PER_CHECK, step, carry)
+    F = len(weight_N) - len(problem.y_V)
+    validation_VxK = forward(params, problem.x_ExN[:, F:], weights.present_K)[1].T
+    value = weighted_cross_entropy(validation_VxK, problem.y_V, weights.validation_V)
+    is_better = (value < training.lowest) & ~training.is_last
+    check = training.check + 1
+    return training._replace(
+        check=check,
+        params=params,
+        optimizer_state=state,
+        lowest=jnp.where(is_better, value, training.lowest),
+        best_check=jnp.where(is_better, check, training.best_check),
+        validation_VxK=jnp.where(is_better, validation_VxK, training.validation_VxK),
+    )
+
+
+def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
+    """Fits the network of a standardised job, from the solution of the linear attacker."""
     known = data.join_parts()
-    F, K = len(data.fit.y_N), len(weights.present_K)
     x_NxE = append_one(known.x_NxD)
-    x_ExN = transposed_copy(x_NxE)
-    target_KxN = one_hot(known.y_N, K).T
+    target_KxN = one_hot(known.y_N, len(weights.present_K)).T
+    y_V = data.validation.y_N
+    problem = _Problem(x_NxE, transposed_copy(x_NxE), target_KxN, y_V, weights, linear.l2)
     optimizer = optax.adamw(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     into_HxE = random_features(x_NxE)
 
-    def initial_params(w_KxE):
-        """Returns a network that computes the linear scores of the weights w."""
-        return {'linear': w_KxE, 'in': into_HxE, 'out': jnp.zeros((K, HIDDEN_WIDTH))}
-
-    def train(training: _Training) -> _Training:
-        weight_N = jnp.where(training.is_last, weights.known_N, weights.fit_N)
-
-        def step(_, carry):
-            params, state = carry
-            gradient = loss_gradient(
-                params, x_NxE, x_ExN, target_KxN, weight_N, weights.present_K, linear.l2
-            )
-            updates, state = optimizer.update(gradient, state, params)
-            return optax.apply_updates(params, updates), state
-
-        carry = training.params, training.optimizer_state
-        params, state = jax.lax.fori_loop(0, STEPS_PER_CHECK, step, carry)
-        validation_VxK = forward(params, x_ExN[:, F:], weights.present_K)[1].T
-        value = weighted_cross_entropy(validation_VxK, data.validation.y_N, weights.validation_V)
-        is_better = (value < training.lowest) & ~training.is_last
-        check = training.check + 1
-        return training._replace(
-            check=check,
-            params=params,
-            optimizer_state=state,
-            lowest=jnp.where(is_better, value, training.lowest),
-            best_check=jnp.where(is_better, check, training.best_check),
-            validation_VxK=jnp.where(is_better, validation_VxK, training.validation_VxK),
-        )
-
     def restart(training: _Training) -> _Training:
-        params = initial_params(linear.w_known_KxE)
+        params = initial_params(linear.w_known_KxE, into_HxE)
         return training._replace(
             is_last=jnp.bool_(True),
             check=jnp.zeros_like(training.check),
@@ -149,7 +168,7 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
         )
 
     def train_or_restart(training: _Training) -> _Training:
-        training = train(training)
+        training = train_until_check(training, problem, optimizer)
         is_at_end = is_over(training) & ~training.is_last
         restarted = restart(training)
         return jax.tree.map(lambda new, old: jnp.where(is_at_end, new, old), restarted, training)
@@ -157,14 +176,14 @@ def fit_mlp(data: JobData, weights: Weights, linear: LinearFit) -> MlpFit:
     def should_continue(training: _Training):
         return ~(training.is_last & is_over(training))
 
-    params = initial_params(linear.w_fit_KxE)
+    params = initial_params(linear.w_fit_KxE, into_HxE)
     linear_VxK = linear.scores.validation_VxK
     training = _Training(
         is_last=jnp.bool_(False),
         check=jnp.int32(0),
         params=params,
         optimizer_state=optimizer.init(params),
-        lowest=weighted_cross_entropy(linear_VxK, data.validation.y_N, weights.validation_V),
+        lowest=weighted_cross_entropy(linear_VxK, y_V, weights.validation_V),
         best_check=jnp.int32(0),
         validation_VxK=linear_VxK,
     )

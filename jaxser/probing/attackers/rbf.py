@@ -69,7 +69,7 @@ def fit_rbf(data: JobData, weights: Weights, classes: int) -> RbfFit:
     target_FxK = one_hot(fit.y_N, classes) - 1 / present_K.sum()
     target_NxK = one_hot(known.y_N, classes) - 1 / present_K.sum()
     distance_NxN = squared_distances(known.x_NxD, known.x_NxD)
-    F = len(fit.y_N)
+    F = len(fit.y_N)  # F and N count the paired examples here
     distance_FxF = distance_NxN[:F, :F]
     distance_VxF = squared_distances(data.validation.x_NxD, fit.x_NxD)
     # Over all pairs of known examples; a mean needs no sorting, unlike the usual median.
