@@ -2,8 +2,8 @@
 
   python -m data_pipelines.pack NAME [--dir data]
 
-Training from the .npz needs no TensorFlow and starts sooner. Copy data/NAME/*.npz to the same
-folder on a machine without TensorFlow, and train there with the same command.
+The .npz is one file with all that training reads. Copy data/NAME/*.npz to the same folder on
+another machine, and train there with the same command. After each `prepare`, pack again.
 """
 
 import argparse

@@ -272,17 +272,17 @@ def print_unlisted_files(source: Path, paths: Iterable[Path]) -> None:
       source: The list.
       paths: The paths of its utterances.
     """
-    listed = {os.path.normpath(path) for path in paths}
+    listed = {os.path.abspath(path) for path in paths}
     unlisted = []
-    for folder in sorted({os.path.dirname(path) for path in [*listed, os.path.normpath(source)]}):
+    for folder in sorted({os.path.dirname(path) for path in [*listed, os.path.abspath(source)]}):
         try:
-            names = sorted(os.listdir(folder or '.'))
+            names = sorted(os.listdir(folder))
         except (OSError, ValueError):  # the utterances there are reported as unreadable later
             continue
         for name in names:
             is_audio = os.path.splitext(name)[1].lower() in ALL_SUFFIXES
             is_hidden = name.startswith('.')  # macOS writes ._a.wav beside a.wav
-            path = os.path.normpath(os.path.join(folder, name))
+            path = os.path.join(folder, name)
             if is_audio and not is_hidden and path not in listed:
                 unlisted.append(name)
     if unlisted:
@@ -290,6 +290,6 @@ def print_unlisted_files(source: Path, paths: Iterable[Path]) -> None:
         names = ', '.join([visible(name) for name in unlisted[:MAX_EXAMPLES]])
         more = ', ...' if len(unlisted) > MAX_EXAMPLES else ''
         print_text(
-            f'{pluralize(len(unlisted), "audio file")} beside the list or its files {verb} not in '
-            f'{source}: {names}{more}.'
+            f'{pluralize(len(unlisted), "audio file")} in the folders of the list and of its files '
+            f'{verb} not in {source}: {names}{more}.'
         )

@@ -198,7 +198,8 @@ def _audio_leak_message(findings: dict) -> str:
         named.append('...')
     return (
         f'Audio leak: in fold {examples[0]["fold"]!r} {" and ".join(examples[0]["parts"])} '
-        f'share recordings: {"; ".join(named)}. '
+        f'have the same (=) or nearly the same (~, with the similarity) recordings: '
+        f'{"; ".join(named)}. '
         f'In all {leak["exact"]} identical and {leak["near"]} nearly identical, '
         f'in {leak["in_folds"]} of {pluralize(findings["folds"], "fold")}. '
         '--drop_copies keeps one of each group of copies; --allow_leak=audio continues with all, '

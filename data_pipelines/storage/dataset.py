@@ -55,7 +55,7 @@ def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
     folder = prepared.find_dataset(config.dir, name, spec)
     packed = npz.npz_path(config.dir, name, spec)
     may_use_packed = config.resident != 'off' and packed.exists()
-    if may_use_packed and (folder is None or _is_packed_from(packed, folder)):
+    if may_use_packed and (folder is None or prepared.is_packed_from(packed, folder)):
         return packed
     if folder is not None:
         return folder
@@ -69,14 +69,6 @@ def _find_dataset(config, name: str, spec: FeatureSpec) -> Path:
     # Raises the error that says how to prepare them, unless there is an incomplete data set.
     prepared.resolve_feature_name(config.dir, config.corpora, config.upstream)
     raise prepared.incomplete_error(Path(config.dir) / name / spec.name)
-
-
-def _is_packed_from(packed: Path, folder: Path) -> bool:
-    """Returns whether the .npz was packed from the data set that is in `folder` now."""
-    packed_record = npz.read_record(packed)
-    record = prepared.read_record(folder)
-    keys = ('fingerprint', prepared.VOTES_KEY)
-    return all(packed_record.get(key) == record.get(key) for key in keys)
 
 
 def _prepare_missing_log_mel(config, name: str, spec: LogMel) -> Path:

@@ -27,6 +27,7 @@ from data_pipelines.progress import progress_bar
 from data_pipelines.storage import builder, near_duplicates, schema
 from data_pipelines.storage.builder import check_any_accepted
 from data_pipelines.storage.listing import complete_listing, print_single_utterances
+from data_pipelines.storage.npz import npz_path
 from data_pipelines.storage.prepared import (
     RECORD_FILE,
     VOTES_KEY,
@@ -34,11 +35,13 @@ from data_pipelines.storage.prepared import (
     fingerprint_utterances,
     fingerprint_votes,
     incomplete_error,
+    is_packed_from,
     read_record,
 )
 from data_pipelines.storage.shards import write_columns
 from data_pipelines.storage.summary import WrittenDataset, print_summary, write_lists
 from data_pipelines.storage.workers import run_workers
+from data_pipelines.terminal import print_text
 
 MAX_WORKERS = 1024  # all of them start at once
 SOURCES_FOLDER = 'sources'  # in the folder of all data sets: audio that is made or unpacked there
@@ -151,9 +154,20 @@ def prepare_corpus(
             )
             target = move_dataset(written.folder, out / written.folder.relative_to(staging))
     print_summary(dataset_corpus, written, target)
+    print_outdated_pack(npz_path(out, dataset_corpus.name, spec), target)
     accepted = [utterance for utterance, _ in written.accepted]
     print_next_command(corpus, accepted, spec, out, speeds)
     return target
+
+
+def print_outdated_pack(packed: Path, folder: Path) -> None:
+    """Prints that the .npz beside a new data set is of an earlier one, if it is."""
+    if packed.exists() and not is_packed_from(packed, folder):
+        print_text(
+            f'{packed} was packed from an earlier preparation. On this machine it is not used any '
+            'more. Before you copy it to another machine, pack again: '
+            f'python -m data_pipelines.pack {packed.parent.name} --dir {packed.parent.parent}'
+        )
 
 
 def make_record(

@@ -24,7 +24,7 @@ from data_pipelines.features.upstream import (
     STATES_NAME_PATTERN,
     FeatureSpec,
 )
-from data_pipelines.storage import schema
+from data_pipelines.storage import npz, schema
 
 RECORD_FILE = 'prepared.json'  # written last: a data set without it is not complete
 VOTES_KEY = 'votes_fingerprint'  # of that record; only a data set with votes has it
@@ -202,3 +202,10 @@ def fingerprint_votes(utterances: list[Utterance]) -> str:
         return ''
     votes = [(utterance.name, labels.format_votes(utterance.votes)) for utterance in utterances]
     return hashlib.sha256(repr(votes).encode(errors='surrogateescape')).hexdigest()
+
+
+def is_packed_from(packed: Path, folder: Path) -> bool:
+    """Returns whether the .npz was packed from the data set that is in `folder` now."""
+    packed_record = npz.read_record(packed)
+    record = read_record(folder)
+    return all(packed_record.get(key) == record.get(key) for key in ('fingerprint', VOTES_KEY))

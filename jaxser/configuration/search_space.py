@@ -78,10 +78,10 @@ def _explicit_runs(runs) -> list[dict]:
 
 
 def _as_tuple(value) -> tuple:
-    """Returns the values of a key as a tuple; 'a,b' is ('a', 'b')."""
+    """Returns the values of a key as a tuple; 'a,b' is ('a', 'b'), and 'a,' is ('a',)."""
     values = []
     for entry in value if isinstance(value, tuple | list) else [value]:
-        values.extend(entry.split(',') if isinstance(entry, str) else [entry])
+        values.extend(entry.removesuffix(',').split(',') if isinstance(entry, str) else [entry])
     return tuple(values)
 
 

@@ -221,10 +221,11 @@ def _next_step(facts: Facts, verdict: str | None) -> list[str]:
     count, runs = verdict_count(facts.best, 'inert')
     inert = ''
     if count:
-        inert = f'{count} of {pluralize(runs, "run")} are inert (nearly all leakage is left). '
+        verb = 'is' if count == 1 else 'are'
+        inert = f'{count} of {pluralize(runs, "run")} {verb} inert (nearly all leakage is left). '
     lam_sentences = _lam_sentences(facts.hint)
     if facts.short_training:
-        next_step = f'{inert}Next: train for more epochs, and only then: {facts.hint}.'
+        next_step = f'{inert}Next: train for more epochs. After that: {facts.hint}.'
     else:
         next_step = f'{inert}Next: {facts.hint}.'
     return [*lam_sentences, next_step]

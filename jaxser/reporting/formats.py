@@ -6,6 +6,10 @@ from data_pipelines.wording import pluralize
 from jaxser.analysis.bootstrap import Estimate
 from jaxser.analysis.leakage import ATTACKERS, is_biased_low, strongest_attacker
 
+SAMPLED_NOTE = (
+    'Sampled: attackers are fitted and tested on a random sample, because there are very many '
+    'speakers or utterances. All runs of a fold have the same sample.'
+)
 CENTRED_NOTE = (
     'Centred: features are normalised by statistics of a speaker that include the tested '
     'utterances. This moves them away from the other utterances of the speaker, so that leakage is '

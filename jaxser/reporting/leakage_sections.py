@@ -30,6 +30,7 @@ from jaxser.reporting.figures import (
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
     FORGOTTEN_NOTE,
+    SAMPLED_NOTE,
     VERDICT_WORDS,
     describe_verdicts,
     format_attack,
@@ -65,10 +66,6 @@ ATTACKERS_NOTE = (
 SEEN_NOTE = (
     'Seen: these utterances were used to train the encoder, so that their leakage is biased low. '
     'With config.protocol.withhold = 0.2, attackers are tested on withheld utterances.'
-)
-SAMPLED_NOTE = (
-    'Sampled: attackers are fitted and tested on a random sample, because there are very many '
-    'speakers or utterances. All runs of a fold have the same sample.'
 )
 BELOW_CHANCE_NOTE = (
     'Below chance: an attacker is wrong more often than by guessing, significantly (p < 0.01). '

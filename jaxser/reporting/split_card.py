@@ -25,8 +25,8 @@ LEAK_SENTENCES = {
         'speakers do not count.'
     ),
     'audio': (
-        'The same recordings are in training and test (the configuration allowed this), so results '
-        'do not count.'
+        'The same or nearly the same recordings are in training and test (the configuration '
+        'allowed this), so results do not count.'
     ),
     'copy': 'Copies of tested recordings are in the training part, so results do not count.',
 }

@@ -14,6 +14,7 @@ from jaxser.reporting import curve, figures, plotting
 from jaxser.reporting.enrolment import DRAWS_NOTE, FEWER_NOTE, clarity_note, is_clear
 from jaxser.reporting.formats import (
     CENTRED_NOTE,
+    SAMPLED_NOTE,
     VERDICTS_NOTE,
     VOTE_KL_NOTE,
     folds_of_sweep,
@@ -264,7 +265,8 @@ def _leakage_legend(results: dict) -> list[str]:
     """Returns lines that explain the leakage columns; none if speakers were not probed."""
     answers = summary.probed_answers(results['summary'])
     if not answers:
-        return []
+        is_probed = any('probe' in run for run in results['runs'])
+        return [] if is_probed else ['Leakage was not measured; python -m jaxser.probe does it.']
     unseen_answers = summary.probed_answers(results['summary'], 'unseen_speaker')
     lines = [
         'leakage: speaker-recognition recall of the strongest attacker, which is named (a new '
@@ -285,6 +287,8 @@ def _leakage_legend(results: dict) -> list[str]:
         lines.append(textwrap.fill(CENTRED_NOTE, LEGEND_WIDTH))
     if any(answer.get('below_chance') for answer in [*answers, *unseen_answers]):
         lines.append('below chance: an attacker is significantly below chance, which is a leak.')
+    if any(answer.get('sampled_from') for answer in [*answers, *unseen_answers]):
+        lines.append(textwrap.fill(SAMPLED_NOTE, LEGEND_WIDTH))
     return lines
 
 

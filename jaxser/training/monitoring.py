@@ -183,12 +183,19 @@ def describe_predicted(task) -> str:
 
 
 def describe_counts(task) -> str:
-    """Returns how many folds and values of each swept key there are: '10 folds, 2 methods'."""
+    """Returns how many folds and values of each swept key there are: '10 folds, 2 methods'.
+
+    If there are fewer runs than combinations, the text ends with 'not all combined'.
+    """
     counts = [pluralize(len(task.folds), 'fold')]
+    combinations = len(task.folds)
     for key in task.label_keys:
         count = len(distinct_values(task.runs, key))
+        combinations *= max(count, 1)
         if count > 1:
             counts.append(f'{count} {COUNTED_KEYS.get(key, key)}')
+    if len(task.runs) < combinations:
+        counts.append('not all combined')
     return ', '.join(counts)
 
 

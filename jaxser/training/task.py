@@ -219,9 +219,15 @@ def choose_residency(config, task: Task, choices: dict) -> bool:
             'device, set config.data.resident=on.'
         )
     source = 'an .npz' if task.utterances.is_packed else 'the shards'
-    mode = 'stay on' if is_resident else 'are streamed to'
-    distributed.log(
-        f'Features ({size_text}) from {source} {mode} the device. They may use {limit_text} of its '
-        f'memory (config.data.resident={config.data.resident}).'
-    )
+    setting = f'config.data.resident={config.data.resident}'
+    if is_resident:
+        distributed.log(
+            f'Features ({size_text}) from {source} stay on the device. They may use {limit_text} '
+            f'of its memory ({setting}).'
+        )
+    else:
+        distributed.log(
+            f'Features ({size_text}) are read again from {source} in every epoch. On the device '
+            f'they may use {limit_text} ({setting}).'
+        )
     return is_resident

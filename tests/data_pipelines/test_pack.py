@@ -20,7 +20,14 @@ from data_pipelines.features.log_mel import LogMel
 from data_pipelines.features.signature import SIGNATURE_SIZE
 from data_pipelines.protocols import folds
 from data_pipelines.protocols.protocol import Protocol
-from data_pipelines.storage import builder, dataset, near_duplicates, schema, shards
+from data_pipelines.storage import (
+    builder,
+    dataset,
+    near_duplicates,
+    preparation,
+    schema,
+    shards,
+)
 from data_pipelines.storage.npz import npz_path, read_columns
 from data_pipelines.storage.prepared import RECORD_FILE
 
@@ -193,6 +200,18 @@ def test_npz_of_other_data_is_not_used(data):
     assert find_paths(data) == (shard_folder(data),)
     assert dataset.find_prepared_data(make_config(data)).fingerprints == {'folder': 'other'}
     assert dataset.read_existing_fingerprints(make_config(data)) == {'folder': 'other'}
+
+
+def test_a_new_preparation_says_that_the_npz_is_of_an_earlier_one(data, capsys):
+    """Copied to another machine, the .npz would be used without a word."""
+    preparation.print_outdated_pack(npz_file(data), shard_folder(data))
+    assert not capsys.readouterr().out
+    record = shard_folder(data) / RECORD_FILE
+    record.write_text(json.dumps(json.loads(record.read_text()) | {'fingerprint': 'other'}))
+    preparation.print_outdated_pack(npz_file(data), shard_folder(data))
+    printed = ' '.join(capsys.readouterr().out.split())
+    assert 'was packed from an earlier preparation' in printed
+    assert f'python -m data_pipelines.pack folder --dir {data}' in printed
 
 
 WITHOUT_TENSORFLOW = """

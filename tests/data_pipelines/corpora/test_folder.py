@@ -620,11 +620,22 @@ def test_audio_files_that_the_list_does_not_name_are_counted(tmp_path, capsys):
     path = write_list(tmp_path, 'path,speaker,emotion\n./a/x.wav,1,sad\n')
     folder.walk(path)
     printed = capsys.readouterr().out
-    assert f"2 audio files beside the list or its files are not in {path}: 'z.mp3', 'y.WAV'." in (
-        printed
+    assert (
+        '2 audio files in the folders of the list and of its files are not in '
+        f"{path}: 'z.mp3', 'y.WAV'." in printed
     )
     path.write_text('path,speaker,emotion\na/x.wav,1,sad\na/y.WAV,1,sad\nz.mp3,1,sad\n')
     folder.walk(path)
+    assert not capsys.readouterr().out
+
+
+def test_files_with_absolute_paths_are_in_a_list_with_a_relative_path(
+    tmp_path, capsys, monkeypatch
+):
+    (tmp_path / 'x.wav').touch()
+    write_list(tmp_path, f'path,speaker,emotion\n{tmp_path}/x.wav,1,sad\n')
+    monkeypatch.chdir(tmp_path)
+    folder.walk(Path('list.csv'))
     assert not capsys.readouterr().out
 
 

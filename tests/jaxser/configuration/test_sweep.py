@@ -42,6 +42,12 @@ def variants_of(**keys) -> list[dict]:
     return program.variants
 
 
+def test_a_comma_at_the_end_of_a_list_of_words_adds_no_word():
+    """As after a single number: --config.sweep.lam=0, is a list too."""
+    methods = [program.config.method for program in programs_of(method='erm,')]
+    assert methods == ['erm']
+
+
 def test_the_runs_are_the_product_and_the_seed_varies_fastest():
     """Every combination is there once."""
     runs = variants_of(lam=(0.0, 1.0), seed=(3, 5), weight_decay=(0.1, 0.2))

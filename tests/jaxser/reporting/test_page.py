@@ -299,7 +299,7 @@ def test_the_figures_are_those_of_results_json(full_sweep):
             {'audit': {'leaks': ['audio']}},
             'split',
             'red',
-            'The same recordings are in',
+            'The same or nearly the same recordings are in',
         ),
         ({'lams': (0.0,)}, 'forgetting', 'amber', 'Nothing to compare with'),
         ({'diverged': [(1.0, 0, 0)]}, 'forgetting', 'amber', '1 of 4 runs collapsed'),

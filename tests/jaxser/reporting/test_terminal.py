@@ -117,6 +117,19 @@ def test_the_legend_says_what_is_pooled_over_folds_and_what_is_a_mean(tmp_path, 
     assert 'on utterances on which it was not fitted; mean of the folds' in printed
 
 
+def test_the_legend_says_that_leakage_is_missing_or_of_a_sample(tmp_path, capsys):
+    rows = [make_row(lam=lam) for lam in (0.0, 0.3)]
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': [FINISHED]}, tmp_path)
+    assert 'Leakage was not measured' in capsys.readouterr().out
+    probe = {'speaker': SPEAKER_ANSWER | {'n': 60, 'sampled_from': {'classes': 180, 'n': 900}}}
+    rows = [row | {'probe': probe} for row in rows]
+    runs = [{**FINISHED, 'probe': probe}]
+    terminal.print_results(RESULTS | {'summary': rows, 'runs': runs}, tmp_path)
+    printed = capsys.readouterr().out
+    assert 'Leakage was not measured' not in printed
+    assert 'random sample' in printed
+
+
 def test_the_divergence_from_votes_is_explained_where_it_is_shown(tmp_path, capsys):
     """Only sweeps with soft labels have it."""
     rows = [make_row(lam=lam) for lam in (0.0, 0.3)]

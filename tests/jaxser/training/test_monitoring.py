@@ -101,9 +101,11 @@ def test_the_plan_counts_the_swept_values():
     """Keys that are words have a plural; names such as lam have none."""
     runs = []
     for method in ('erm', 'similarity'):
-        runs += [{'method': method, 'lam': lam, 'seed': 0} for lam in (0.0, 3.0)]
+        runs += [{'method': method, 'lam': lam, 'seed': 0} for lam in (0.0, 3.0)] * 10
     task = SimpleNamespace(folds=[None] * 10, label_keys=['method', 'lam', 'seed'], runs=runs)
     assert describe_counts(task) == '10 folds, 2 methods, 2 lam'
+    task.runs = runs[:30]
+    assert describe_counts(task) == '10 folds, 2 methods, 2 lam, not all combined'
 
 
 def test_the_forecast_is_that_of_the_epochs_that_are_left():
