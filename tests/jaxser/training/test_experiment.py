@@ -88,7 +88,7 @@ def test_streamed_features_give_the_same_predictions(data, plain, tmp_path, caps
     The features and their order are the same; the scored batches, and so the padding, are others.
     """
     sweep(data, tmp_path, **{'data.resident': 'off', 'data.eval_batch': 3})
-    assert 'are streamed' in capsys.readouterr().out
+    assert 'are read again from the shards' in capsys.readouterr().out
     assert_same_predictions(tmp_path, plain[1], 1e-6)
 
 
